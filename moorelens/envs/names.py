@@ -1,0 +1,58 @@
+"""What the actions and features of well-known control tasks are called."""
+
+from __future__ import annotations
+
+from moorelens.errors import EnvironmentRequestError
+
+_ACTIONS: dict[str, tuple[str, ...]] = {
+    "CartPole": ("push left", "push right"),
+    "Acrobot": ("torque -1", "torque 0", "torque +1"),
+    "LunarLander": ("idle", "left engine", "main engine", "right engine"),
+    "MountainCar": ("push left", "coast", "push right"),
+}
+_FEATURES: dict[str, tuple[str, ...]] = {
+    "CartPole": ("cart position", "cart velocity", "pole angle", "pole angular velocity"),
+    "Acrobot": (
+        "cos of joint 1",
+        "sin of joint 1",
+        "cos of joint 2",
+        "sin of joint 2",
+        "angular velocity of joint 1",
+        "angular velocity of joint 2",
+    ),
+    "LunarLander": (
+        "horizontal position",
+        "height",
+        "horizontal velocity",
+        "vertical velocity",
+        "tilt",
+        "angular velocity",
+        "left leg touches",
+        "right leg touches",
+    ),
+    "MountainCar": ("position", "velocity"),
+}
+
+
+def action_names(env_id: str, count: int, *, given: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """Return `count` action names: those given, the built-in ones of the task, or `action 0`, `action 1`, ..."""
+    return _names(_ACTIONS, env_id, count, given, "action")
+
+
+def feature_names(env_id: str, count: int, *, given: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    """Return `count` feature names: those given, the built-in ones of the task, or `feature 0`, `feature 1`, ..."""
+    return _names(_FEATURES, env_id, count, given, "feature")
+
+
+def _names(
+    table: dict[str, tuple[str, ...]], env_id: str, count: int, given: tuple[str, ...] | None, what: str
+) -> tuple[str, ...]:
+    if given is not None:
+        if len(given) != count or len(set(given)) != count:
+            raise EnvironmentRequestError(
+                f"Every {what} of {env_id} needs one name of its own ({count} in all) and {len(set(given))} different "
+                "ones were given: correct the names file."
+            )
+        return given
+    known = table.get(env_id.rsplit("-v", 1)[0], ())
+    return known if len(known) == count else tuple(f"{what} {i}" for i in range(count))
