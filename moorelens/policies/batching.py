@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+RowWise = Callable[..., Tensor | tuple[Tensor, ...]]
 
-def evaluate_in_chunks(
-    function: Callable[..., Tensor | tuple[Tensor, ...]], *inputs: Tensor, chunk: int
-) -> list[Tensor]:
-    """Apply a row-wise `function` to `inputs (B, ...)` in zero-padded chunks of `chunk` rows; return its outputs (B, ...).
+
+def evaluate_in_chunks(function: RowWise, *inputs: Tensor, chunk: int) -> list[Tensor]:
+    """Apply a row-wise `function` to `inputs (B, ...)` in zero-padded chunks and return its outputs (B, ...).
 
     Matrix products of different batch sizes take different paths and may differ in the last bit, so every call sees
     exactly `chunk` rows whatever B is. No gradients.

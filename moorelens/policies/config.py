@@ -16,7 +16,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The facts of a policy that do not depend on its weights.
 
     `feature_size` F, `state_size` H (what the actor reads; an LSTM's is h and c concatenated), `action_names` (A,).
-    `heads_read_features`: the last F entries of the state are the features of the step, because the heads read them too.
+    `heads_read_features`: the last F entries of the state are the features of the step, which the heads read too.
     `cell`: gru, lstm, none (memoryless) or custom.
     """
 
@@ -50,7 +50,8 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """Refuse shapes that no network can have."""
         if not self.sizes or min(*self.sizes, self.units) < 1:
             raise PolicyError(
-                f"Layers have at least one unit and this network has sizes {self.sizes} and {self.units} units: use positive numbers."
+                f"Layers have at least one unit and this network has sizes {self.sizes} and {self.units} units: use "
+                f"positive numbers."
             )
 
 

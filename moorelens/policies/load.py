@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from moorelens.envs import describe
 from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.description import describe
 from moorelens.errors import PolicyError
 from moorelens.policies.base import RecurrentPolicy
 from moorelens.policies.mmn import read_mmn
 from moorelens.policies.native import check_finite, read_native
-from moorelens.policies.zoo import zoo_file
+from moorelens.policies.zoo.files import zoo_file
 
 _KINDS = "zoo:NAME, mmn:FILE, python:package.module:factory or a native .safetensors file"
 
@@ -86,7 +86,8 @@ def _python(reference: str, request: EnvironmentRequest | None) -> LoadedPolicy:
         ) from error
     if not isinstance(policy, RecurrentPolicy):
         raise PolicyError(
-            f"A policy factory must return a RecurrentPolicy and python:{reference} returned a {type(policy).__name__}: "
+            f"A policy factory must return a RecurrentPolicy and python:{reference} returned a "
+            f"{type(policy).__name__}: "
             "implement spec, initial_state, features, core, heads and tensors (moorelens.testing checks them)."
         )
     check_finite(policy.tensors(), f"python:{reference}")

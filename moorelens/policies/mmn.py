@@ -49,12 +49,14 @@ def _tensors(path: Path) -> Tensors:
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
         reason = str(error).split("\n")[0][:160]
         raise PolicyError(
-            f"A published checkpoint is a file of tensors and {str(path)!r} cannot be read as one ({reason}): it is absent, "
+            f"A published checkpoint is a file of tensors and {str(path)!r} cannot be read as one ({reason}): it is "
+            f"absent, "
             "cut off, or holds objects other than tensors, which are never loaded."
         ) from error
     if not isinstance(loaded, Mapping) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise PolicyError(
-            f"A published checkpoint maps names to tensors and {str(path)!r} holds a {type(loaded).__name__}: pass the model "
+            f"A published checkpoint maps names to tensors and {str(path)!r} holds a {type(loaded).__name__}: pass "
+            f"the model "
             "file, not recorded data."
         )
     return {str(name): tensor.to(torch.float32) for name, tensor in loaded.items()}
@@ -104,8 +106,9 @@ def _architecture(network: Mapping[str, Tensor], layers: list[str], path: Path) 
             f"{weights[0].ndim} axes: the file is of another kind."
         )
     # A single linear layer is the net of the mode-counter and Tomita families, whose features are a plain ReLU.
-    output = "relu" if len(layers) == 1 else "relu6"
-    return Architecture(body="mlp", sizes=sizes, hidden="elu", output=output, units=units, critic=critic)
+    if len(layers) == 1:
+        return Architecture(body="mlp", sizes=sizes, hidden="elu", output="relu", units=units, critic=critic)
+    return Architecture(body="mlp", sizes=sizes, hidden="elu", output="relu6", units=units, critic=critic)
 
 
 def _fitting(network: Mapping[str, Tensor], layers: list[str], env: EnvironmentSpec, path: Path) -> tuple[str, ...]:
@@ -116,7 +119,8 @@ def _fitting(network: Mapping[str, Tensor], layers: list[str], env: EnvironmentS
     if len(env.observation_shape) != axes or env.observation_shape[0] != inputs:
         reads = f"images with {inputs} channel" if axes == 3 else f"{inputs} numbers"
         raise PolicyError(
-            f"A policy must fit its environment and {str(path)!r} reads {reads} where {env.id} shows observations of shape "
+            f"A policy must fit its environment and {str(path)!r} reads {reads} where {env.id} shows observations of "
+            f"shape "
             f"{env.observation_shape}: pass the environment that it was trained in with --env."
         )
     if actions != len(env.action_names):

@@ -44,7 +44,8 @@ def read_native(path: Path) -> tuple[GRUPolicy | LSTMPolicy, NativeHeader]:
             tensors = {name: file.get_tensor(name).to(torch.float32) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise PolicyError(
-            f"A native policy is a .safetensors file and {str(path)!r} cannot be read as one ({error}): check the path, or "
+            f"A native policy is a .safetensors file and {str(path)!r} cannot be read as one ({error}): check the "
+            f"path, or "
             "write the file again."
         ) from error
     header = _header(metadata, path)
@@ -60,7 +61,8 @@ def load_tensors(policy: GRUPolicy | LSTMPolicy, tensors: Mapping[str, torch.Ten
     odd += [name for name in wanted if name in tensors and wanted[name].shape != tensors[name].shape]
     if odd:
         raise PolicyError(
-            f"The tensors of a policy must be those of its network and in {where!r} these are missing, unknown or of another "
+            f"The tensors of a policy must be those of its network and in {where!r} these are missing, unknown or of "
+            f"another "
             f"shape: {', '.join(odd[:5])}; the file is damaged or of another kind."
         )
     check_finite(tensors, where)
@@ -72,7 +74,8 @@ def check_finite(tensors: Mapping[str, torch.Tensor], where: str) -> None:
     bad = [name for name, tensor in sorted(tensors.items()) if not torch.isfinite(tensor).all()]
     if bad:
         raise PolicyError(
-            f"Weights must be finite and {bad[0]} in {where!r} holds NaN or infinity: the training diverged or the file is "
+            f"Weights must be finite and {bad[0]} in {where!r} holds NaN or infinity: the training diverged or the "
+            f"file is "
             "damaged, so use an earlier checkpoint."
         )
 
@@ -87,6 +90,7 @@ def _header(metadata: Mapping[str, str], path: Path) -> NativeHeader:
         ) from error
     if header.format != FORMAT:
         raise PolicyError(
-            f"This version reads {FORMAT} and {str(path)!r} is {header.format}: install the version of MooreLens that wrote it."
+            f"This version reads {FORMAT} and {str(path)!r} is {header.format}: install the version of MooreLens "
+            f"that wrote it."
         )
     return header

@@ -17,7 +17,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "rel
 
 
 class GRUCell(nn.Module):
-    """The gated recurrent unit of torch.nn.GRUCell, written out so that autograd and torch.func see plain operations."""
+    """The unit of torch.nn.GRUCell, written out so that autograd and torch.func see plain operations."""
 
     def __init__(self, inputs: int, units: int) -> None:
         """Allocate the weights; see `initialise`."""
@@ -146,7 +146,8 @@ def feature_size(observation_shape: tuple[int, ...], architecture: Architecture)
     wanted = 1 if architecture.body == "mlp" else 3
     if len(observation_shape) != wanted:
         raise PolicyError(
-            f"A {architecture.body} body reads observations with {wanted} axes and these have the shape {observation_shape}: "
+            f"A {architecture.body} body reads observations with {wanted} axes and these have the shape "
+            f"{observation_shape}: "
             f"choose the {'conv' if architecture.body == 'mlp' else 'mlp'} body."
         )
     if architecture.body == "mlp":

@@ -69,7 +69,7 @@ class PolicyPlayer:
         found = {"logits": logits, "hidden": hidden, "features": features} | ({"values": value[0]} if value else {})
         state.last = {name: found[name].cpu().numpy() for name in sorted(self._record & found.keys())}
         if self._greedy:
-            return logits.argmax(dim=1).cpu().numpy().astype(np.intp)
+            return np.asarray(logits.argmax(dim=1).cpu().numpy(), dtype=np.intp)
         return self._sample(state, rows, logits)
 
     def recorded(self, state: PolicyMemory) -> Mapping[str, Array]:
@@ -99,4 +99,4 @@ class PolicyPlayer:
         cumulative = torch.softmax(logits.double(), dim=1).cumsum(dim=1).cpu().numpy()
         draws = np.array([state.rngs[row].random() for row in rows])
         chosen = (cumulative < draws[:, None] * cumulative[:, -1:]).sum(axis=1)
-        return np.minimum(chosen, cumulative.shape[1] - 1).astype(np.intp)
+        return np.asarray(np.minimum(chosen, cumulative.shape[1] - 1), dtype=np.intp)

@@ -18,6 +18,7 @@ def zoo_file(name: str) -> Path:
     """Return the weights file of a bundled policy; raises `PolicyError` for a name that is not bundled."""
     if name not in zoo_names():
         raise PolicyError(
-            f"A zoo policy is one of {', '.join(zoo_names()) or 'none yet'}, and {name!r} is not: see `moorelens zoo list`."
+            f"A zoo policy is one of {', '.join(zoo_names()) or 'none yet'}, and {name!r} is not: see `moorelens zoo "
+            f"list`."
         )
     return _FOLDER / f"{name}.safetensors"
