@@ -1,0 +1,74 @@
+"""Machines that the tests of the automata core share: the fixtures of the specification, and random machines."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+
+from moorelens.fsm.automata.build import from_edges
+from moorelens.fsm.automata.machine import BOT, MooreMachine
+
+WORKED_EDGES = [
+    (0, 1, 1), (1, 2, 2), (2, 3, 3), (2, 4, 3), (2, 5, 6), (3, 6, 4), (4, 6, 5), (4, 7, 5), (5, 8, 2), (6, 9, 5),
+]  # fmt: skip
+
+
+def worked_example() -> MooreMachine:
+    """Spec-fsm 6.4b: a lasso with one decision at state 2; symbols o1..o9 keep their numbers, o0 does not occur."""
+    return from_edges(
+        [(s, o - 1, t) for s, o, t in WORKED_EDGES], actions=[BOT, 0, 0, 1, 1, 0, 2], action_names=("a", "b", "c")
+    )
+
+
+def reference_fixture_a() -> MooreMachine:
+    """Spec-fsm 4.9 (a): two states are needed, the published minimiser returns one."""
+    return from_edges([(0, 0, 0), (0, 1, 2), (2, 0, 0), (2, 1, 1)], actions=[1, 0, 0])
+
+
+def reference_fixture_b() -> MooreMachine:
+    """Spec-fsm 4.9 (b): outputs 1, 1, 0, 1 along a line; three states are enough."""
+    return from_edges([(0, 0, 1), (1, 0, 4), (4, 0, 3), (3, 0, 2)], actions=[0, 1, 1, 0, 1])
+
+
+def chain(n: int) -> MooreMachine:
+    """A line of n states behind the start, one symbol, actions 0, ..., 0, 1: nothing can be merged."""
+    return from_edges([(i, 0, i + 1) for i in range(n)], actions=[BOT, *[0] * (n - 1), 1])
+
+
+def random_machine(
+    rng: np.random.Generator,
+    *,
+    states: int = 6,
+    symbols: int = 3,
+    actions: int = 2,
+    density: float = 0.5,
+    conflicts: bool = False,
+) -> MooreMachine:
+    """A random partial machine over `states` states and a silent start, all of it reachable or not."""
+    edges = []
+    for source in range(states + 1):
+        for symbol in range(symbols):
+            for _ in range(2 if conflicts and rng.random() < 0.2 else 1):
+                if rng.random() < density:
+                    edges.append((source, symbol, int(rng.integers(1, states + 1)), int(rng.integers(1, 9))))
+    emitted = [BOT, *rng.integers(0, actions, states).tolist()]
+    ends = {int(s): 1 for s in np.flatnonzero(rng.random(states + 1) < 0.2)}
+    return from_edges(
+        edges, actions=emitted, n_symbols=symbols, action_names=[f"a{i}" for i in range(actions)], terminals=ends
+    )
+
+
+@st.composite
+def machines(
+    draw: st.DrawFn, *, states: int = 6, symbols: int = 3, actions: int = 3, conflicts: bool = False
+) -> MooreMachine:
+    """Hypothesis strategy: partial machines of up to `states` states, shrinking towards few states and edges."""
+    n = draw(st.integers(0, states))
+    width = draw(st.integers(1, symbols))
+    pairs = [(s, o) for s in range(n + 1) for o in range(width)] if n else []
+    targets = st.lists(st.integers(1, max(n, 1)), max_size=2 if conflicts else 1, unique=True)
+    edges = [(s, o, t, draw(st.integers(0, 4))) for s, o in pairs for t in draw(targets)]
+    emitted = [BOT, *draw(st.lists(st.integers(0, actions - 1), min_size=n, max_size=n))]
+    ends = dict.fromkeys(draw(st.sets(st.integers(0, n), max_size=2)), 1)
+    names = [f"a{i}" for i in range(actions)]
+    return from_edges(edges, actions=emitted, n_symbols=width, action_names=names, terminals=ends)
