@@ -10,6 +10,7 @@
     ├── EnvironmentFailure            an environment that died or returned what it must not
     ├── StageError                    a stage that could not finish
     ├── StorageError                  a file that could not be written
+    ├── LayoutTimeout                 a drawing that Graphviz could not lay out in time
     ├── InvariantError                a result that contradicts its own definition (a bug in MooreLens)
     └── MissingToolError              exit 3: an optional tool is not installed
 
@@ -63,6 +64,10 @@ class StageError(MooreLensError):
 
 class StorageError(MooreLensError):
     """A file could not be written: the disk is full, or the folder is read-only."""
+
+
+class LayoutTimeout(MooreLensError):
+    """A drawing is too large or too dense to be laid out within its time limit."""
 
 
 class InvariantError(MooreLensError):
