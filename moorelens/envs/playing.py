@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +12,7 @@ from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.episodes import EpisodeBatch, open_episodes
 from moorelens.envs.rollouts import Rollouts
 from moorelens.errors import OptionError
-
-if TYPE_CHECKING:
-    from moorelens.runs.progress import Progress, TaskProgress
+from moorelens.runs.progress import NullProgress, Progress
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
@@ -80,7 +77,7 @@ def play_batch(
     rows: Rows = np.arange(len(seeds), dtype=np.intp)
     limit = np.inf if max_steps is None else max_steps
     done = 0
-    with _task(progress, len(seeds)) as task:
+    with (progress or NullProgress()).task("playing", total=len(seeds)) as task:
         while len(rows):
             actions = np.asarray(player.act(state, rows, observations), dtype=np.intp)
             extras = player.recorded(state) if isinstance(player, RecordingPlayer) else {}
@@ -90,14 +87,9 @@ def play_batch(
             truncated = step.truncated | (done >= limit)
             ended = step.terminated | truncated
             recorder.end(rows[ended], step.terminated[ended], truncated[ended])
-            if task is not None:
-                task.advance(int(ended.sum()))
+            task.advance(int(ended.sum()))
             rows, observations = rows[~ended], step.observations[~ended]
     return recorder.rollouts(seeds)
-
-
-def _task(progress: Progress | None, total: int) -> AbstractContextManager[TaskProgress | None]:
-    return nullcontext() if progress is None else progress.task("playing", total=total)
 
 
 class _Recorder:

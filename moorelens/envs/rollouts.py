@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from moorelens.envs._npz import decode_arrays, encode_arrays
 from moorelens.errors import InvariantError
+from moorelens.runs.arrays import decode_arrays, encode_arrays
 
 Array = npt.NDArray[Any]
 _EXTRA = "extra/"
