@@ -6,7 +6,9 @@ import importlib
 from collections.abc import Callable, Mapping
 
 
-def attach(package: str, exports: Mapping[str, str]) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+def attach(
+    package: str, exports: Mapping[str, str]
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
     """Return `(__getattr__, __dir__, __all__)` for a package whose `exports` maps each public name to its module."""
 
     def getattr_(name: str) -> object:
