@@ -11,6 +11,8 @@ import pytest
 from moorelens.envs import EnvironmentRequest, Rollouts, describe, open_episodes, play
 from moorelens.errors import EnvironmentFailure, EnvironmentRequestError, OptionError
 
+# The folder may or may not be a package, depending on how the tests are run.
+BROKEN = "python:" + ".".join([*__name__.split(".")[:-1], "broken_environments"])
 CONTROL = ["CartPole-v1", "Acrobot-v1", "LunarLander-v3"]
 
 
@@ -102,10 +104,10 @@ def test_max_steps_truncates() -> None:
         ({"id": "CartPole-v1", "sticky": 0.25}, "belong to Atari"),
         ({"id": "ALE/Pong-v5", "sticky": 2.0}, r"lies in \[0, 1\]"),
         ({"id": "CartPole-v1", "action_names": ("one",)}, "names file"),
-        ({"id": "python:broken_environments:nothing"}, "cannot be imported"),
+        ({"id": f"{BROKEN}:nothing"}, "cannot be imported"),
         ({"id": "python:no.such.module:factory"}, "cannot be imported"),
-        ({"id": "python:broken_environments:raises"}, "raised RuntimeError: no licence"),
-        ({"id": "python:broken_environments:returns_a_number"}, "returned a int"),
+        ({"id": f"{BROKEN}:raises"}, "raised RuntimeError: no licence"),
+        ({"id": f"{BROKEN}:returns_a_number"}, "returned a int"),
     ],
 )
 def test_what_cannot_be_built_is_refused_in_one_sentence(request_: dict[str, Any], says: str) -> None:
@@ -118,7 +120,7 @@ def test_what_cannot_be_built_is_refused_in_one_sentence(request_: dict[str, Any
     [("dies", "raised OSError: gone"), ("nan", "not finite"), ("shape", "of shape"), ("reward", "reward nan")],
 )
 def test_an_environment_that_breaks_names_seed_and_step(fault: str, says: str) -> None:
-    request = EnvironmentRequest(id="python:broken_environments:make", kwargs={"fault": fault})
+    request = EnvironmentRequest(id=f"{BROKEN}:make", kwargs={"fault": fault})
     with pytest.raises(EnvironmentFailure, match=says) as caught:
         play(request, [11, 12], Scripted(2, [0, 1]))
     assert "seed 11 at step 3" in str(caught.value)
