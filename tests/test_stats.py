@@ -19,12 +19,12 @@ FINITE = st.floats(-1e6, 1e6)
 def slow_bootstrap(values: list[float], seed: int) -> tuple[float, float]:
     """Resample one by one, sort the means, and read off the 2.5 % and 97.5 % points."""
     rng = np.random.default_rng(seed)
-    means = sorted(
+    means: list[float] = sorted(
         sum(values[i] for i in rng.integers(0, len(values), len(values))) / len(values) for _ in range(10_000)
     )
 
     def point(share: float) -> float:
-        position = share * (len(means) - 1)
+        position: float = share * (len(means) - 1)
         below = math.floor(position)
         return means[below] + (position - below) * (means[below + 1] - means[below])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from moorelens.runs.stages import run_stages
+from moorelens.runs.stages import Stage, StageContext, run_stages
 from tests.runs import toy
 
 pytestmark = [
@@ -72,7 +72,7 @@ def test_a_checkpoint_saves_work(tmp_path: Path) -> None:
     class Killed(BaseException):
         pass
 
-    def climb(context: toy.StageContext) -> dict[str, bytes]:
+    def climb(context: StageContext) -> dict[str, bytes]:
         saved = context.checkpoint.load()
         for step in range(int(saved["step"]) if saved else 0, 4):
             steps.append(step)
@@ -81,7 +81,7 @@ def test_a_checkpoint_saves_work(tmp_path: Path) -> None:
             context.checkpoint.save({"step": str(step + 1).encode()})
         return {"value.txt": b"done"}
 
-    stage = toy.Stage(name="climb", run=climb, outputs=("value.txt",))
+    stage = Stage(name="climb", run=climb, outputs=("value.txt",))
     with pytest.raises(Killed):
         run_stages(tmp_path / "run", [stage], header=toy.header())
     run_stages(tmp_path / "run", [stage], header=toy.header())
