@@ -16,9 +16,16 @@ def zoo_names() -> list[str]:
 
 def zoo_file(name: str) -> Path:
     """Return the weights file of a bundled policy; raises `PolicyError` for a name that is not bundled."""
+    return _FOLDER / f"{_checked(name)}.safetensors"
+
+
+def card_file(name: str) -> Path:
+    """Return the card of a bundled policy; raises `PolicyError` for a name that is not bundled."""
+    return _FOLDER / f"{_checked(name)}.json"
+
+
+def _checked(name: str) -> str:
     if name not in zoo_names():
-        raise PolicyError(
-            f"A zoo policy is one of {', '.join(zoo_names()) or 'none yet'}, and {name!r} is not: see `moorelens zoo "
-            f"list`."
-        )
-    return _FOLDER / f"{name}.safetensors"
+        known = ", ".join(zoo_names()) or "none yet"
+        raise PolicyError(f"A zoo policy is one of {known}, and {name!r} is not: see `moorelens zoo list`.")
+    return name

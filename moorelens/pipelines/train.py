@@ -1,0 +1,169 @@
+"""Training a policy in slices, into a folder that the same command continues."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import torch
+
+from moorelens.envs.playing import play
+from moorelens.policies.base import identity
+from moorelens.policies.native import write_native
+from moorelens.policies.networks import GRUPolicy, LSTMPolicy
+from moorelens.policies.players import PolicyPlayer
+from moorelens.policies.training.card import Card, Scores, encode_card
+from moorelens.policies.training.config import HELD_OUT_SEEDS, SELECTION_SEEDS, TrainConfig
+from moorelens.policies.training.curve import curve_csv, curve_svg
+from moorelens.policies.training.trainer import Trainer, private_random_state
+from moorelens.policies.training.value import fit_value
+from moorelens.runs.atomic import storage_errors, write_atomic
+from moorelens.runs.lock import hold_lock
+from moorelens.runs.progress import NullProgress, Progress
+from moorelens.stats import estimate
+
+CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT_SECONDS = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOutcome:
+    """Where a training stands: its folder, whether it is finished, and then its policy file and card."""
+
+    folder: Path
+    finished: bool
+    steps: int
+    policy: Path | None
+    card: Card | None
+
+
+def default_folder(config: TrainConfig) -> Path:
+    """Return `runs/train-<env>-<seed>`."""
+    return Path("runs") / f"train-{config.env.replace('/', '-').lower()}-{config.seed}"
+
+
+def run_train(
+    config: TrainConfig, *, out: Path | None = None, force: bool = False, progress: Progress | None = None
+) -> TrainOutcome:
+    """Train until the steps are taken, the target is reached or `max_minutes` are over, and write what came of it.
+
+    A folder that holds a checkpoint of the same settings is continued. Raises `RunFolderError` for one of other
+    settings (`force` starts it over) and `StorageError` where files cannot be written.
+    """
+    folder = out or default_folder(config)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with hold_lock(folder), private_random_state(), _one_thread():
+        trainer = Trainer(config, tensorboard=str(folder / "tensorboard") if config.tensorboard else None)
+        try:
+            if (folder / CHECKPOINT).exists() and not force:
+                trainer.restore((folder / CHECKPOINT).read_bytes())
+            _train(trainer, folder, progress or NullProgress())
+            return _finish(trainer, folder)
+        finally:
+            trainer.close()
+
+
+def _train(trainer: Trainer, folder: Path, progress: Progress) -> None:
+    limit = trainer.config.max_minutes
+    stop = math.inf if limit is None else time.monotonic() + 60.0 * limit
+    saved = time.monotonic()
+    with progress.task(f"training {trainer.config.env}", total=trainer.total) as task:
+        task.advance(trainer.steps)
+        try:
+            while not trainer.finished and time.monotonic() < stop:
+                before = trainer.steps
+                trainer.advance()
+                task.advance(trainer.steps - before)
+                if trainer.steps // trainer.evaluate_every > before // trainer.evaluate_every:
+                    row = trainer.evaluate()
+                    task.note(f"return on the selection seeds {row['selection_mean']:.1f}")
+                    _write_progress(trainer, folder)
+                if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    write_atomic(folder / CHECKPOINT, trainer.save())
+                    saved = time.monotonic()
+        finally:
+            # An interruption keeps the state too; only a kill loses what came after the last checkpoint.
+            write_atomic(folder / CHECKPOINT, trainer.save())
+
+
+def _write_progress(trainer: Trainer, folder: Path) -> None:
+    write_atomic(folder / "curve.csv", curve_csv(trainer.curve))
+    title = f"{trainer.config.env}, seed {trainer.config.seed}: greedy return on the selection seeds"
+    write_atomic(folder / "curve.svg", curve_svg(trainer.curve, title=title, target=trainer.target))
+    if trainer.best_policy is not None:
+        write_atomic(folder / "best.safetensors", write_native(trainer.best_policy, trainer.request))
+
+
+def _finish(trainer: Trainer, folder: Path) -> TrainOutcome:
+    if not trainer.finished:
+        return TrainOutcome(folder=folder, finished=False, steps=trainer.steps, policy=None, card=None)
+    if trainer.best_policy is None:
+        trainer.evaluate()
+    policy = trainer.best_policy
+    assert policy is not None
+    _write_progress(trainer, folder)
+    fit_value(policy, trainer.request, SELECTION_SEEDS, gamma=trainer.settings.gamma)
+    card = make_card(trainer, policy)
+    write_atomic(folder / "policy.safetensors", write_native(policy, trainer.request))
+    write_atomic(folder / "card.json", encode_card(card))
+    return TrainOutcome(
+        folder=folder, finished=True, steps=trainer.steps, policy=folder / "policy.safetensors", card=card
+    )
+
+
+def make_card(trainer: Trainer, policy: GRUPolicy | LSTMPolicy) -> Card:
+    """Play the held-out seeds once and write the card."""
+    returns = play(trainer.request, HELD_OUT_SEEDS, PolicyPlayer(policy)).returns
+    score = estimate(returns)
+    words = ["Chosen by its mean return on 30 selection seeds; the 30 held-out seeds were played once, for this card."]
+    if trainer.target is not None and score.mean < trainer.target:
+        words.append(f"Below the target of {trainer.target:g}.")
+    return Card(
+        name=trainer.config.env.removeprefix("ALE/").rsplit("-v", 1)[0].lower(),
+        env=trainer.config.env,
+        preprocessing="the raw observation vector" if len(policy.spec.observation_shape) == 1 else "raw frames",
+        algorithm="RecurrentPPO",
+        cell=policy.spec.cell,
+        units=policy.architecture.units,
+        teacher=None,
+        steps=trainer.steps,
+        seconds=round(trainer.seconds, 1),
+        seed=trainer.config.seed,
+        command=_command(trainer.config),
+        identity=identity(policy),
+        held_out=Scores(
+            request=trainer.request, seeds=list(HELD_OUT_SEEDS), returns=[float(r) for r in returns], score=score
+        ),
+        published=None,
+        target=trainer.target,
+        settings=msgspec.to_builtins(trainer.settings),
+        curve=trainer.curve,
+        words=words,
+    )
+
+
+def _command(config: TrainConfig) -> str:
+    words = ["moorelens", "train", config.env]
+    plain = TrainConfig(env=config.env)
+    for name in ("seed", "steps", "cell", "units", "target"):
+        if getattr(config, name) != getattr(plain, name):
+            words += [f"--{name}", f"{getattr(config, name)}"]
+    return shlex.join(words)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # Networks this small run slower on several threads, and one thread makes a training repeatable.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

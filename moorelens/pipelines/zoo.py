@@ -1,0 +1,34 @@
+"""The bundled policies: a table of them, and one of them in full."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from moorelens.policies.training.card import Card, decode_card
+from moorelens.policies.zoo.files import card_file, zoo_names
+
+
+def list_zoo() -> list[dict[str, Any]]:
+    """Return one row an entry: name, env, algorithm, cell, steps, and score (mean, low, high, n) on held-out seeds."""
+    return [zoo_row(show(name)) for name in zoo_names()]
+
+
+def show(name: str) -> Card:
+    """Return the card of an entry; raises `PolicyError` for a name that is not bundled."""
+    return decode_card(card_file(name).read_bytes())
+
+
+def zoo_row(card: Card) -> dict[str, Any]:
+    """Return what `zoo list --json` says of an entry."""
+    score: Mapping[str, Any] = msgspec.to_builtins(card.held_out.score)
+    return {
+        "name": card.name,
+        "env": card.env,
+        "algorithm": card.algorithm,
+        "cell": card.cell,
+        "steps": card.steps,
+        "score": {key: score[key] for key in ("mean", "low", "high", "n")},
+    }

@@ -1,0 +1,104 @@
+"""What a training is asked for: frozen settings without torch, with the defaults of each task."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from moorelens.errors import OptionError
+
+SELECTION_SEEDS = range(100_000, 100_030)
+HELD_OUT_SEEDS = range(200_000, 200_030)
+
+
+class PPOSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Hyper-parameters of recurrent PPO (schulman2017ppo), as sb3-contrib names them.
+
+    `learning_rate` falls linearly to 0 over `steps`. `batch_size` counts steps, in whole sequences where it can.
+    `gamma` discount, `gae_lambda` its companion, `clip_range`, `ent_coef`, `vf_coef`, `max_grad_norm`: the loss.
+    """
+
+    n_envs: int = 8
+    n_steps: int = 128
+    batch_size: int = 512
+    n_epochs: int = 10
+    learning_rate: float = 1e-3
+    gamma: float = 0.99
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    ent_coef: float = 0.0
+    vf_coef: float = 0.5
+    max_grad_norm: float = 0.5
+
+
+class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One training.
+
+    `env`: a Gymnasium id. `steps`: environment steps at most (None: the task's default). `seed`: of weights, actions
+    and training episodes. `max_minutes`: stop in order after so long; the same command continues. `cell`, `units`: the
+    memory. `target`: stop once the mean return on the selection seeds reaches it in three evaluations in a row (None:
+    the task's). `evaluate_every`: steps between evaluations (None: the task's). `device`: cpu, cuda or auto.
+    """
+
+    env: str
+    steps: int | None = None
+    seed: int = 0
+    max_minutes: float | None = None
+    cell: Literal["gru", "lstm"] = "gru"
+    units: int = 32
+    target: float | None = None
+    evaluate_every: int | None = None
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    tensorboard: bool = False
+    ppo: PPOSettings | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse values that nothing can be trained with."""
+        given = {name: getattr(self, name) for name in ("steps", "max_minutes", "evaluate_every", "units")}
+        wrong = [name for name, value in given.items() if value is not None and value <= 0]
+        if wrong or self.seed < 0:
+            name = wrong[0] if wrong else "seed"
+            raise OptionError(
+                f"--{name.replace('_', '-')} of a training must be positive and is {getattr(self, name)}."
+            )
+
+
+class TaskDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task needs: steps, evaluation interval, the return to stop at, hyper-parameters."""
+
+    steps: int
+    evaluate_every: int
+    target: float | None
+    ppo: PPOSettings
+
+
+_TASKS: dict[str, TaskDefaults] = {
+    "CartPole-v1": TaskDefaults(steps=400_000, evaluate_every=16_384, target=500.0, ppo=PPOSettings()),
+    "Acrobot-v1": TaskDefaults(
+        steps=2_000_000,
+        evaluate_every=65_536,
+        target=None,
+        ppo=PPOSettings(n_envs=16, gamma=0.99, gae_lambda=0.94, n_epochs=4, batch_size=1024, ent_coef=0.001),
+    ),
+    "LunarLander-v3": TaskDefaults(
+        steps=6_000_000,
+        evaluate_every=131_072,
+        target=None,
+        ppo=PPOSettings(
+            n_envs=16,
+            n_steps=256,
+            batch_size=1024,
+            n_epochs=4,
+            gamma=0.999,
+            gae_lambda=0.98,
+            ent_coef=0.01,
+            learning_rate=1e-3,
+        ),
+    ),
+}
+
+
+def defaults_for(env: str) -> TaskDefaults:
+    """Return the defaults of a task, those of no task in particular where it has none of its own."""
+    return _TASKS.get(env, TaskDefaults(steps=1_000_000, evaluate_every=50_000, target=None, ppo=PPOSettings()))

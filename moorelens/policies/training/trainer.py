@@ -1,0 +1,215 @@
+"""Recurrent PPO in slices: collect, update, evaluate, and hand out checkpoints as bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+import msgspec
+import numpy as np
+import torch
+from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+
+from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.control import build
+from moorelens.envs.description import describe
+from moorelens.envs.playing import play
+from moorelens.errors import RunFolderError
+from moorelens.policies.config import Architecture
+from moorelens.policies.networks import GRUPolicy, LSTMPolicy, build_network
+from moorelens.policies.players import PolicyPlayer
+from moorelens.policies.training import checkpoint
+from moorelens.policies.training.config import SELECTION_SEEDS, PPOSettings, TrainConfig, defaults_for
+from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy
+
+STREAK = 3  # evaluations at the target in a row that end a training: one may be luck
+
+
+class _Falling:
+    """A learning rate that falls linearly with the share of steps left, whatever slices the training comes in."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate, self.left = rate, 1.0
+
+    def __call__(self, _: float) -> float:
+        return self.rate * max(self.left, 0.0)
+
+
+class Trainer:
+    """One training: `advance` makes one update, `evaluate` scores the greedy policy, `save` and `restore` are bytes."""
+
+    def __init__(self, config: TrainConfig, *, tensorboard: str | None = None) -> None:
+        """Build environments, networks and optimiser from the seed."""
+        defaults = defaults_for(config.env)
+        self.config = config
+        self.settings: PPOSettings = config.ppo or defaults.ppo
+        self.total = config.steps or defaults.steps
+        self.evaluate_every = config.evaluate_every or defaults.evaluate_every
+        self.target = config.target if config.target is not None else defaults.target
+        self.request = EnvironmentRequest(id=config.env)
+        self.curve: list[dict[str, float]] = []
+        self.best: tuple[float, ...] | None = None
+        self.best_policy: GRUPolicy | LSTMPolicy | None = None
+        self.streak = 0
+        self.seconds = 0.0
+        self._rate = _Falling(self.settings.learning_rate)
+        self._model, self._rewards = self._build()
+        self._model.set_logger(configure(tensorboard, ["tensorboard"]) if tensorboard else Logger(None, []))
+
+    @property
+    def steps(self) -> int:
+        """Environment steps taken so far."""
+        return int(self._model.num_timesteps)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken, or the target was reached often enough running."""
+        return self.steps >= self.total or self.streak >= STREAK
+
+    def advance(self) -> None:
+        """Collect one batch of episodes' parts and update on it."""
+        began = time.perf_counter()
+        self._rate.left = 1.0 - self.steps / self.total
+        size = self.settings.n_envs * self.settings.n_steps
+        self._model.learn(size, reset_num_timesteps=self.steps == 0, log_interval=1)
+        self.seconds += time.perf_counter() - began
+
+    def evaluate(self) -> dict[str, float]:
+        """Play the selection seeds greedily, keep the policy if it is the best so far, and add a row to the curve."""
+        policy = self.policy()
+        returns = play(self.request, SELECTION_SEEDS, PolicyPlayer(policy)).returns
+        recent = [info["r"] for info in self._model.ep_info_buffer or []]
+        row = {
+            "steps": float(self.steps),
+            "seconds": round(self.seconds, 1),
+            "training_return": float(np.mean(recent)) if recent else float("nan"),
+            "selection_mean": float(returns.mean()),
+            "selection_min": float(returns.min()),
+            "selection_max": float(returns.max()),
+        }
+        self.curve.append(row)
+        score = (row["selection_mean"], row["selection_min"])
+        # A later checkpoint wins ties: it has seen more.
+        if self.best is None or score >= self.best:
+            self.best, self.best_policy = score, policy
+        reached = self.target is not None and row["selection_mean"] >= self.target
+        self.streak = self.streak + 1 if reached else 0
+        return row
+
+    def policy(self) -> GRUPolicy | LSTMPolicy:
+        """Return a copy of the current actor."""
+        native: GRUPolicy | LSTMPolicy = self._model.policy.native()
+        return native
+
+    def save(self) -> bytes:
+        """Return everything that the training needs to go on, except the episodes under way."""
+        tensors = {f"policy/{k}": v for k, v in self._model.policy.state_dict().items()}
+        tensors |= checkpoint.optimiser_tensors(self._model.policy.optimizer)
+        if self.best_policy is not None:
+            tensors |= {f"best/{k}": v for k, v in self.best_policy.tensors().items()}
+        drawn, numpy_state = checkpoint.random_state()
+        statistics = self._rewards.ret_rms
+        facts = checkpoint.Facts(
+            config=self._fingerprint(),
+            steps=self.steps,
+            updates=int(self._model._n_updates),
+            seconds=self.seconds,
+            streak=self.streak,
+            best=self.best,
+            curve=self.curve,
+            reward_statistics=(float(statistics.mean), float(statistics.var), float(statistics.count)),
+            numpy_state=numpy_state,
+        )
+        return checkpoint.encode(tensors | drawn, facts)
+
+    def restore(self, data: bytes) -> None:
+        """Go on from what `save` returned; raises `RunFolderError` where that was another training."""
+        tensors, facts = checkpoint.decode(data)
+        if facts.config != self._fingerprint():
+            raise RunFolderError(
+                "A training goes on only with the settings that it began with and this checkpoint was made with "
+                "others: use another --out, or start over with --force."
+            )
+        self._model.policy.load_state_dict(_under(tensors, "policy/"))
+        checkpoint.restore_optimiser(self._model.policy.optimizer, tensors)
+        self._model.num_timesteps, self._model._n_updates = facts.steps, facts.updates
+        self.curve, self.best, self.streak, self.seconds = list(facts.curve), facts.best, facts.streak, facts.seconds
+        statistics = self._rewards.ret_rms
+        statistics.mean, statistics.var, statistics.count = (np.float64(x) for x in facts.reward_statistics)
+        if self.best is not None:
+            self.best_policy = self.policy()
+            self.best_policy.load_state_dict(_under(tensors, "best/"))
+        checkpoint.restore_random_state(tensors, facts.numpy_state)
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        self._rewards.close()
+
+    def _build(self) -> tuple[RecurrentPPO, VecNormalize]:
+        chosen, spec = self.settings, describe(self.request)
+        architecture = Architecture(cell=self.config.cell, units=self.config.units, **_body_for(spec.observation_shape))
+        network = build_network(
+            env_id=spec.id,
+            observation_shape=spec.observation_shape,
+            observation_dtype=spec.observation_dtype,
+            action_names=spec.action_names,
+            architecture=architecture,
+        )
+        environments = DummyVecEnv([self._environment] * chosen.n_envs)
+        # Rewards are divided by the running deviation of the discounted return, so that one set of settings fits all
+        # tasks.
+        rewards = VecNormalize(environments, norm_obs=False, gamma=chosen.gamma, clip_reward=np.inf)
+        model = RecurrentPPO(
+            NativeRecurrentPolicy,
+            rewards,
+            learning_rate=self._rate,
+            n_steps=chosen.n_steps,
+            batch_size=chosen.batch_size,
+            n_epochs=chosen.n_epochs,
+            gamma=chosen.gamma,
+            gae_lambda=chosen.gae_lambda,
+            clip_range=chosen.clip_range,
+            ent_coef=chosen.ent_coef,
+            vf_coef=chosen.vf_coef,
+            max_grad_norm=chosen.max_grad_norm,
+            seed=self.config.seed,
+            device=self.config.device,
+            policy_kwargs={"spec": network.spec, "architecture": architecture, "seed": self.config.seed},
+        )
+        return model, rewards
+
+    def _environment(self) -> gymnasium.Env[Any, Any]:
+        from stable_baselines3.common.monitor import Monitor
+
+        return Monitor(build(self.request))
+
+    def _fingerprint(self) -> str:
+        # How long a slice is, and whether somebody watches, does not change what is trained.
+        plain = msgspec.structs.replace(self.config, max_minutes=None, tensorboard=False, device="cpu")
+        plain = msgspec.structs.replace(plain, ppo=self.settings, steps=self.total)
+        return msgspec.json.encode(plain, order="sorted").decode()
+
+
+@contextmanager
+def private_random_state() -> Iterator[None]:
+    """Leave the global generators as they were found: SB3 seeds and draws from them."""
+    tensors, numpy_state = checkpoint.random_state()
+    try:
+        yield
+    finally:
+        checkpoint.restore_random_state(tensors, numpy_state)
+
+
+def _body_for(shape: tuple[int, ...]) -> dict[str, Any]:
+    if len(shape) == 1:
+        return {"body": "mlp", "sizes": (16, 8), "hidden": "elu", "output": "relu6"}
+    return {"body": "conv", "sizes": (32, 32, 16, 8), "hidden": "relu", "output": "relu6"}
+
+
+def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

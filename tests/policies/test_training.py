@@ -1,0 +1,136 @@
+"""Recurrent PPO with native networks: the adapter is exact, checkpoints hold everything, slices add up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sb3_contrib.common.recurrent.type_aliases import RNNStates
+
+from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.playing import play
+from moorelens.errors import OptionError, RunFolderError
+from moorelens.pipelines.train import run_train
+from moorelens.policies.base import identity
+from moorelens.policies.load import open_policy
+from moorelens.policies.networks import initialise
+from moorelens.policies.players import PolicyPlayer
+from moorelens.policies.training.card import decode_card
+from moorelens.policies.training.config import HELD_OUT_SEEDS, SELECTION_SEEDS, PPOSettings, TrainConfig
+from moorelens.policies.training.curve import curve_svg
+from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy
+from moorelens.policies.training.trainer import Trainer, private_random_state
+from moorelens.policies.training.value import discounted_returns, fit_value
+
+TINY = PPOSettings(n_envs=2, n_steps=32, batch_size=32, n_epochs=2)
+
+
+def tiny(**changes: object) -> TrainConfig:
+    return TrainConfig(**({"env": "CartPole-v1", "steps": 256, "evaluate_every": 128, "ppo": TINY} | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_sequences_through_the_adapter_are_native_steps_with_resets(cell: str) -> None:
+    trainer = Trainer(tiny(cell=cell))
+    policy: NativeRecurrentPolicy = trainer._model.policy
+    native = policy.native()
+    generator = torch.Generator().manual_seed(0)
+    count, length = 3, 7
+    observations = torch.randn(count * length, 4, generator=generator)
+    starts = (torch.rand(count, length, generator=generator) < 0.3).float()
+    hidden, second = torch.randn(2, 1, count, 32, generator=generator)
+    states = RNNStates((hidden, second), (hidden, second))
+    actions = torch.zeros(count * length, dtype=torch.long)
+    _, log_probs, _ = policy.evaluate_actions(observations, actions, states, starts.flatten())
+    for n in range(count):
+        parts = [hidden[0, n], second[0, n]] if cell == "lstm" else [hidden[0, n]]
+        state = torch.cat(parts)[None]
+        for t in range(length):
+            state = state * (1 - starts[n, t])
+            state = native.core(native.features(observations[None, n * length + t]), state)
+            logits, _ = native.heads(state)
+            expected = torch.log_softmax(logits, dim=1)[0, 0]
+            assert torch.allclose(log_probs[n * length + t], expected, atol=1e-5)
+    trainer.close()
+
+
+def test_a_checkpoint_holds_everything_that_training_needs() -> None:
+    with private_random_state():
+        first = Trainer(tiny())
+        first.advance()
+        first.evaluate()
+        data = first.save()
+        again = Trainer(tiny())
+        again.restore(data)
+        assert again.save() == data
+        assert (again.steps, again.curve, again.best) == (first.steps, first.curve, first.best)
+        assert identity(again.policy()) == identity(first.policy())
+        assert b"cloudpickle" not in data and b"\x80\x05" not in data[:8]
+        other = Trainer(tiny(seed=1))
+        with pytest.raises(RunFolderError, match="settings"):
+            other.restore(data)
+        with pytest.raises(RunFolderError, match="damaged"):
+            other.restore(data[:-10])
+
+
+def test_training_in_slices_ends_with_a_policy_and_its_card(tmp_path: Path) -> None:
+    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    waiting = run_train(tiny(max_minutes=1e-6), out=tmp_path / "run")
+    assert not waiting.finished and waiting.card is None and waiting.steps <= 64
+    outcome = run_train(tiny(), out=tmp_path / "run")
+    assert outcome.finished and outcome.steps == 256
+    assert torch.equal(torch_before, torch.get_rng_state())
+    assert (np.random.get_state()[1] == numpy_before).all()
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"checkpoint.safetensors", "curve.csv", "curve.svg", "policy.safetensors", "card.json"} <= names
+    card = decode_card((tmp_path / "run" / "card.json").read_bytes())
+    assert card == outcome.card
+    loaded = open_policy(str(outcome.policy))
+    assert card.identity == identity(loaded.policy)
+    replayed = play(loaded.request, card.held_out.seeds[:3], PolicyPlayer(loaded.policy)).returns
+    assert replayed.tolist() == card.held_out.returns[:3]
+
+
+def test_another_trainings_folder_is_refused_and_force_starts_over(tmp_path: Path) -> None:
+    run_train(tiny(max_minutes=1e-6), out=tmp_path)
+    with pytest.raises(RunFolderError, match="other"):
+        run_train(tiny(seed=5), out=tmp_path)
+    assert run_train(tiny(seed=5, max_minutes=1e-6), out=tmp_path, force=True).steps <= 64
+
+
+def test_seeds_of_choice_and_of_report_are_disjoint() -> None:
+    assert len(HELD_OUT_SEEDS) == len(SELECTION_SEEDS) == 30
+    assert not set(HELD_OUT_SEEDS) & set(SELECTION_SEEDS)
+
+
+@pytest.mark.parametrize("changes", [{"steps": 0}, {"steps": -1}, {"max_minutes": 0.0}, {"units": -3}, {"seed": -1}])
+def test_settings_that_train_nothing_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(OptionError, match="must be"):
+        tiny(**changes)
+
+
+def test_the_value_head_predicts_the_return() -> None:
+    request = EnvironmentRequest(id="CartPole-v1")
+    trainer = Trainer(tiny())
+    policy = trainer.policy()
+    initialise(policy, generator=torch.Generator().manual_seed(1), actor_gain=1.0)
+    fit_value(policy, request, range(40), gamma=0.9)
+    rollouts = play(request, range(40), PolicyPlayer(policy, greedy=False, seed=0, record=("values",)))
+    slow = []
+    for n in range(40):
+        rewards = rollouts.rewards[rollouts.offsets[n] : rollouts.offsets[n + 1]]
+        slow += [sum(0.9**k * r for k, r in enumerate(rewards[t:])) for t in range(len(rewards))]
+    assert np.allclose(discounted_returns(rollouts, 0.9), slow)
+    unexplained = np.var(rollouts.extras["values"] - slow) / np.var(slow)
+    assert unexplained < 0.7
+    trainer.close()
+
+
+def test_a_curve_is_drawn_with_its_target() -> None:
+    rows = [
+        {"steps": 10.0 * i, "selection_min": 1.0, "selection_mean": 2.0 + i, "selection_max": 9.0} for i in range(3)
+    ]
+    svg = curve_svg(rows, title="a < b", target=8.0).decode()
+    assert svg.startswith("<svg") and "a &lt; b" in svg and "stroke-dasharray" in svg
