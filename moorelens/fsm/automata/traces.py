@@ -91,3 +91,17 @@ def last_states(traces: Traces, *, start: int) -> Ids:
     ends = np.full(traces.n_episodes, start, dtype=np.int32)
     ends[lengths > 0] = traces.states[traces.offsets[1:][lengths > 0] - 1]
     return ends
+
+
+def stays(traces: Traces, labels: Ids) -> dict[int, dict[int, int]]:
+    """Return for each value of `labels` (T,) how many runs of it, inside an episode, had which length."""
+    if not len(labels):
+        return {}
+    new = np.concatenate([[True], labels[1:] != labels[:-1]])
+    new[traces.offsets[:-1][np.diff(traces.offsets) > 0]] = True
+    firsts = np.flatnonzero(new)
+    runs = np.stack([labels[firsts], np.diff(np.append(firsts, len(labels)))], axis=1)
+    found: dict[int, dict[int, int]] = {}
+    for (label, length), count in zip(*(a.tolist() for a in np.unique(runs, axis=0, return_counts=True)), strict=True):
+        found.setdefault(label, {})[length] = count
+    return found

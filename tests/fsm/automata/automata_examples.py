@@ -72,3 +72,47 @@ def machines(
     ends = dict.fromkeys(draw(st.sets(st.integers(0, n), max_size=2)), 1)
     names = [f"a{i}" for i in range(actions)]
     return from_edges(edges, actions=emitted, n_symbols=width, action_names=names, terminals=ends)
+
+
+def rows_of(machine: MooreMachine) -> dict[int, dict[int, list[int]]]:
+    """The transitions as nested dictionaries: state -> symbol -> successors."""
+    rows: dict[int, dict[int, list[int]]] = {s: {} for s in range(len(machine.actions))}
+    for s, o, t in zip(machine.sources.tolist(), machine.symbols.tolist(), machine.targets.tolist(), strict=True):
+        rows[s].setdefault(o, []).append(t)
+    return rows
+
+
+def words_of(machine: MooreMachine, length: int) -> set[tuple[tuple[int, int], ...]]:
+    """All words of (symbol, action) pairs up to `length` that the machine can run through, straight from 4.1."""
+    rows, actions = rows_of(machine), machine.actions.tolist()
+    runs = {((), machine.start)}
+    words = {()}
+    for _ in range(length):
+        runs = {((*w, (o, actions[t])), t) for w, s in runs for o, ends in rows[s].items() for t in ends}
+        words |= {w for w, _ in runs}
+    return words
+
+
+def successors_of(machine: MooreMachine, state: int) -> set[int]:
+    """succ(s) of spec-fsm 6.2, symbols with a conflict left out."""
+    return {ends[0] for ends in rows_of(machine)[state].values() if len(ends) == 1}
+
+
+def brute_force_incompatible(machine: MooreMachine) -> set[tuple[int, int]]:
+    """The incompatibility relation as the least fixpoint of its definition in spec-fsm 4.6, pair by pair."""
+    rows, actions = rows_of(machine), machine.actions.tolist()
+    n = len(actions)
+    apart = {
+        (p, q) for p in range(n) for q in range(n) if BOT not in (actions[p], actions[q]) and actions[p] != actions[q]
+    }
+    while True:
+        more = {
+            (p, q)
+            for p in range(n)
+            for q in range(n)
+            for o in rows[p].keys() & rows[q].keys()
+            if len(rows[p][o]) == len(rows[q][o]) == 1 and (rows[p][o][0], rows[q][o][0]) in apart
+        }
+        if more <= apart:
+            return apart
+        apart |= more

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from automata_examples import machines, random_machine, worked_example
 from hypothesis import given
 
 from moorelens.errors import InvariantError, RequestError
 from moorelens.fsm.automata.build import build_machine, from_edges
 from moorelens.fsm.automata.machine import BOT, MooreMachine
 from moorelens.fsm.automata.traces import previous_states
+from tests.fsm.automata.automata_examples import machines, random_machine, worked_example
 
 
 def record(episodes, *, width=2, actions=None, terminated=True):

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from moorelens.errors import MachineFileError, RequestError
+from moorelens.fsm.automata.reduced import ChainMode, Step
 
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -71,6 +72,68 @@ class MachineDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     states: list[StateRow]
     edges: list[EdgeRow]
     start: Id
+    meta: dict[str, Any]
+
+
+class ClassedSymbolRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A symbol and the class of symbols that the machine does not tell apart from it."""
+
+    id: Id
+    code: str
+    symbol_class: Id = msgspec.field(name="class")
+
+
+class ExitRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many episodes ended at a place of a macro-state, by the task or by a time limit."""
+
+    place: Id
+    terminal: Count
+    truncated: Count
+
+
+class PassageRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How often each symbol led from a place of a macro-state on to the next place."""
+
+    place: Id
+    symbols: Labels
+    origin: Origin
+
+
+class MacroRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A macro-state: states always passed in this order, and its word as (action, length) runs.
+
+    The silent start contributes nothing to the word of its macro-state. A loop goes back to its first place; `dwell`
+    says how often a stay in a state that leads to itself had which length.
+    """
+
+    id: Id
+    members: list[Id]
+    codes: list[str]
+    visits: list[Count]
+    word: list[tuple[Id | None, Annotated[int, Meta(ge=1, le=2**31 - 1)]]]
+    exits: list[ExitRow]
+    passages: list[PassageRow]
+    loop: bool
+    tag: Literal["recurrent", "transient", "ending"]
+    dwell: dict[Id, Count] | None = None
+
+
+class ReducedDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A reduced machine: macro-states and the edges between them, by machine symbol.
+
+    `states` leads from each state of the machine to its (macro-state, place), or to null where it was trimmed.
+    """
+
+    format: Literal["moorelens.reduced/1"]
+    action_names: list[str]
+    steps: list[Step]
+    mode: ChainMode
+    codes: CodeNotations
+    alphabet: list[ClassedSymbolRow]
+    macros: list[MacroRow]
+    edges: list[EdgeRow]
+    start: Id
+    states: list[tuple[Id, Id] | None]
     meta: dict[str, Any]
 
 

@@ -24,6 +24,7 @@ from moorelens.fsm.automata.exchange.documents import (
     write_document,
 )
 from moorelens.fsm.automata.machine import BOT, Codes, MooreMachine
+from moorelens.fsm.automata.reduced import ReducedMachine
 
 FORMAT: Literal["moorelens.machine/1"] = "moorelens.machine/1"
 
@@ -50,7 +51,7 @@ def encode_machine(machine: MooreMachine) -> bytes:
             StateRow(id=i, code=code, action=None if a == BOT else a, visits=v, terminal=end, truncated=cut)
             for i, (code, a, v, end, cut) in enumerate(columns)
         ],
-        edges=_edge_rows(machine),
+        edges=edge_rows(machine),
         start=machine.start,
         meta=sorted_meta(machine.meta),
     )
@@ -90,7 +91,8 @@ def check_ids(ids: Sequence[int], *, what: str) -> None:
             )
 
 
-def _edge_rows(machine: MooreMachine) -> list[EdgeRow]:
+def edge_rows(machine: MooreMachine | ReducedMachine) -> list[EdgeRow]:
+    """Group transitions into one row for each (source, target, origin), with the count of each symbol."""
     order = np.lexsort((machine.symbols, machine.origins, machine.targets, machine.sources))
     keys = np.stack([machine.sources, machine.targets, machine.origins.astype(np.int32)])[:, order]
     changes = np.flatnonzero(np.any(keys[:, 1:] != keys[:, :-1], axis=0)) + 1

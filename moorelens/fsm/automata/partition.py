@@ -1,0 +1,174 @@
+"""Partitions of states: the coarsest stable refinement, and the machine with each block made one state."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from moorelens.errors import InvariantError
+from moorelens.fsm.automata.codes import code_keys
+from moorelens.fsm.automata.machine import BOT, Ids, MooreMachine
+from moorelens.fsm.automata.structure import row_offsets
+
+# Machines made by chance are stable after a handful of rounds of O(E) array work each; long chains need one round a
+# state, and for them Hopcroft's O(E log S) takes over (measured in benchmarks/automata_speed.py).
+ROUNDS = 24
+
+
+def refine(machine: MooreMachine, *, initial: npt.ArrayLike, rounds: int = ROUNDS) -> Ids:
+    """Return (S,) the coarsest refinement of the partition `initial` (S,) that is stable under all symbols.
+
+    Two states share a block iff they did initially, the same symbols are defined at both, and each leads both to the
+    same block (with conflicts: to the same set of blocks). Undefined counts as a value of its own. Blocks are numbered
+    by their first state. Time O(E log S) after at most `rounds` rounds of O(E).
+    """
+    blocks = number_blocks(np.asarray(initial).tolist())
+    if not machine.n_transitions:
+        return blocks
+    deterministic = machine.n_conflicts == 0
+    offsets = row_offsets(machine)
+    blocks = _split(blocks, machine.symbols, offsets)
+    for _ in range(rounds):
+        finer = (
+            _split(blocks, blocks[machine.targets], offsets) if deterministic else _split_sets(blocks, machine, offsets)
+        )
+        if finer.max() == blocks.max():
+            return blocks
+        blocks = finer
+    return _hopcroft(machine, blocks, both_halves=not deterministic)
+
+
+def number_blocks(keys: Sequence[object]) -> Ids:
+    """Return the block of each key, equal keys alike, numbered in order of first appearance."""
+    table: dict[object, int] = {}
+    return np.fromiter((table.setdefault(key, len(table)) for key in keys), dtype=np.int32, count=len(keys))
+
+
+def _split(blocks: Ids, labels: Ids, offsets: npt.NDArray[np.int64]) -> Ids:
+    """Split blocks by the sequence of `labels` (E,) on the row of each state."""
+    data = np.ascontiguousarray(labels, dtype=np.int32).tobytes()
+    cuts = (4 * offsets).tolist()
+    rows = (data[low:high] for low, high in itertools.pairwise(cuts))
+    return number_blocks(list(zip(blocks.tolist(), rows, strict=True)))
+
+
+def _split_sets(blocks: Ids, machine: MooreMachine, offsets: npt.NDArray[np.int64]) -> Ids:
+    """Split blocks by the set of (symbol, block of target) on the row of each state."""
+    rows = np.unique(np.stack([machine.sources, machine.symbols, blocks[machine.targets]], axis=1), axis=0)
+    cuts = np.searchsorted(rows[:, 0], np.arange(len(blocks) + 1))
+    data, cuts = np.ascontiguousarray(rows[:, 1:], dtype=np.int32).tobytes(), 8 * cuts
+    keys = [data[low:high] for low, high in zip(cuts.tolist(), cuts[1:].tolist(), strict=False)]
+    return number_blocks(list(zip(blocks.tolist(), keys, strict=True)))
+
+
+def _hopcroft(machine: MooreMachine, blocks: Ids, *, both_halves: bool) -> Ids:
+    """Refine `blocks`, in each of which the same symbols are defined, until stable (Hopcroft 1971).
+
+    A splitter is a block with all its incoming symbols at once. After a split only the smaller half must be used as a
+    splitter again; with conflicts a preimage does not determine the other one, so both are.
+    """
+    incoming: list[list[tuple[int, int]]] = [[] for _ in blocks]
+    rows = zip(machine.sources.tolist(), machine.symbols.tolist(), machine.targets.tolist(), strict=True)
+    for source, symbol, target in rows:
+        incoming[target].append((symbol, source))
+    block = blocks.tolist()
+    members: list[set[int]] = [set() for _ in range(max(block) + 1)]
+    for state, number in enumerate(block):
+        members[number].add(state)
+    waiting = set(range(len(members)))
+    while waiting:
+        preimages: dict[int, set[int]] = defaultdict(set)
+        for state in members[waiting.pop()]:
+            for symbol, source in incoming[state]:
+                preimages[symbol].add(source)
+        for preimage in preimages.values():
+            touched: dict[int, list[int]] = defaultdict(list)
+            for state in preimage:
+                touched[block[state]].append(state)
+            for number, inside in touched.items():
+                if len(inside) == len(members[number]):
+                    continue
+                _move(inside, number, block=block, members=members)
+                new = len(members) - 1
+                if both_halves:
+                    waiting.update((number, new))
+                elif number in waiting or len(members[new]) <= len(members[number]):
+                    waiting.add(new)
+                else:
+                    waiting.add(number)
+    return number_blocks(block)
+
+
+def _move(states: list[int], number: int, *, block: list[int], members: list[set[int]]) -> None:
+    members[number].difference_update(states)
+    for state in states:
+        block[state] = len(members)
+    members.append(set(states))
+
+
+def quotient(machine: MooreMachine, *, blocks: Ids) -> MooreMachine:
+    """Return the machine whose states are `blocks` (S,), numbered 0..B-1; counts, visits and endings are added up.
+
+    A block emits the action of its members (any if all are silent) and takes the code of its most visited member, ties
+    to the smaller code. Raises InvariantError where members emit two actions or the start shares its block.
+    """
+    n = int(blocks.max()) + 1
+    if np.count_nonzero(blocks == blocks[machine.start]) != 1:
+        raise InvariantError("The silent start must stay a block of its own, but was merged with a state.")
+    actions = np.full(n, BOT, dtype=np.int32)
+    spoken = machine.actions != BOT
+    actions[blocks[spoken]] = machine.actions[spoken]
+    if np.any(actions[blocks[spoken]] != machine.actions[spoken]):
+        raise InvariantError("A block of states must emit one action, but states with two actions were merged.")
+    edges = merge_transitions(
+        blocks[machine.sources], machine.symbols, blocks[machine.targets], machine.counts, machine.origins
+    )
+    return replace(
+        machine,
+        state_codes=machine.state_codes[_representatives(machine, blocks, n)],
+        actions=actions,
+        visits=_sums(blocks, machine.visits, n),
+        terminals=_sums(blocks, machine.terminals, n),
+        truncations=_sums(blocks, machine.truncations, n),
+        start=int(blocks[machine.start]),
+        **edges,
+    )
+
+
+def merge_transitions(
+    sources: Ids, symbols: Ids, targets: Ids, counts: npt.NDArray[np.int64], origins: npt.NDArray[np.uint8]
+) -> dict[str, Any]:
+    """Return transition arrays with equal (source, symbol, target) made one; observed wins over network."""
+    if not len(sources):
+        return {"sources": sources, "symbols": symbols, "targets": targets, "counts": counts, "origins": origins}
+    order = np.lexsort((targets, symbols, sources))
+    rows = np.stack([sources, symbols, targets])[:, order]
+    firsts = np.flatnonzero(np.concatenate([[True], np.any(rows[:, 1:] != rows[:, :-1], axis=0)]))
+    return {
+        "sources": rows[0, firsts],
+        "symbols": rows[1, firsts],
+        "targets": rows[2, firsts],
+        "counts": np.add.reduceat(counts[order], firsts),
+        "origins": np.minimum.reduceat(origins[order], firsts),
+    }
+
+
+def _sums(blocks: Ids, values: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
+    result = np.zeros(n, dtype=np.int64)
+    np.add.at(result, blocks, values)
+    return result
+
+
+def _representatives(machine: MooreMachine, blocks: Ids, n: int) -> list[int]:
+    keys = code_keys((machine.state_codes.astype(np.int16) + 128).astype(np.uint8).view(np.int8))
+    best: list[int] = [-1] * n
+    ranked = sorted(range(len(blocks)), key=lambda s: (-int(machine.visits[s]), keys[s]))
+    for state in reversed(ranked):
+        best[blocks[state]] = state
+    return best
