@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from moorelens.fsm.automata.machine import BOT, NETWORK, MooreMachine
+from moorelens.fsm.automata.machine import MooreMachine
+from moorelens.fsm.automata.reduced import ReducedMachine
 from moorelens.fsm.drawing_dot import FAINT_SHARE, DotOptions, percent, to_dot
-from moorelens.fsm.drawing_graph import (
-    DrawnEdge,
-    DrawnGraph,
-    DrawnNode,
-    Transition,
-    fold_rest,
-    keep_heaviest,
-    merge_transitions,
-)
+from moorelens.fsm.drawing_graph import DrawnEdge, DrawnGraph, DrawnNode, fold_rest, keep_heaviest
+from moorelens.fsm.drawing_sources import graph_of_machine, graph_of_reduced, structural_decisions
 from moorelens.fsm.drawing_style import ActionStyle, action_styles
 
 Detail = Literal["labels", "plain", "top"]
@@ -77,6 +67,30 @@ def draw_machine(
     """
     graph, unrecorded = graph_of_machine(machine, decisions=decisions, rules=rules, prefix=prefix)
     looks = action_styles(machine.action_names, used=_used_actions(graph)) if styles is None else styles
+    return draw_graph(
+        graph, title=title, styles=looks, detail=detail, legend=legend, horizontal=horizontal, prefix=prefix,
+        unrecorded=unrecorded,
+    )  # fmt: skip
+
+
+def draw_reduced(
+    reduced: ReducedMachine,
+    *,
+    title: str = "Reduced machine",
+    decisions: Collection[int] | None = None,
+    rules: Mapping[tuple[int, int], str] | None = None,
+    styles: Mapping[int, ActionStyle] | None = None,
+    detail: Detail | None = None,
+    legend: bool = True,
+    horizontal: bool = False,
+    prefix: str = "",
+) -> Drawing:
+    """Return the drawing of a reduced machine, one node per macro-state with its word; options as in `draw_machine`.
+
+    `decisions` and `rules` are by macro-state.
+    """
+    graph, unrecorded = graph_of_reduced(reduced, decisions=decisions, rules=rules, prefix=prefix)
+    looks = action_styles(reduced.action_names, used=_used_actions(graph)) if styles is None else styles
     return draw_graph(
         graph, title=title, styles=looks, detail=detail, legend=legend, horizontal=horizontal, prefix=prefix,
         unrecorded=unrecorded,
@@ -146,88 +160,11 @@ def caption_of(whole: DrawnGraph, shown: DrawnGraph, *, title: str, detail: Deta
     return " ".join(parts)
 
 
-def graph_of_machine(
-    machine: MooreMachine,
-    *,
-    decisions: Collection[int] | None = None,
-    rules: Mapping[tuple[int, int], str] | None = None,
-    prefix: str = "",
-) -> tuple[DrawnGraph, int]:
-    """Return the machine as a graph of recorded transitions, and how many unrecorded ones it leaves out."""
-    recorded = np.flatnonzero(machine.origins != NETWORK)
-    steps = int(machine.counts[recorded].sum())
-    marked = structural_decisions(machine) if decisions is None else frozenset(decisions)
-    nodes = tuple(
-        _state_node(machine, state, steps=steps, decision=state in marked, prefix=prefix)
-        for state in range(len(machine.actions))
-        if state != machine.start
-    )
-    edges = merge_transitions(
-        _recorded_transitions(machine, recorded, prefix=prefix),
-        prefix=prefix,
-        rules={(_node(a, machine, prefix), _node(b, machine, prefix)): text for (a, b), text in (rules or {}).items()},
-    )
-    has_start = any(edge.source == f"{prefix}start" for edge in edges)
-    start = f"{prefix}start" if has_start else None
-    return DrawnGraph(nodes=nodes, edges=edges, start=start, steps=steps), len(machine.sources) - len(recorded)
-
-
-def structural_decisions(machine: MooreMachine) -> frozenset[int]:
-    """Return the states with two or more recorded successors over symbols that always lead to one (spec-fsm 6.2)."""
-    stochastic = _conflicts(machine)
-    successors: dict[int, set[int]] = {}
-    for edge in np.flatnonzero(machine.origins != NETWORK):
-        source, symbol, target = int(machine.sources[edge]), int(machine.symbols[edge]), int(machine.targets[edge])
-        if (source, symbol) not in stochastic and source != machine.start:
-            successors.setdefault(source, set()).add(target)
-    return frozenset(source for source, targets in successors.items() if len(targets) > 1)
-
-
-def _recorded_transitions(machine: MooreMachine, recorded: npt.NDArray[np.int64], *, prefix: str) -> list[Transition]:
-    stochastic = _conflicts(machine)
-    return [
-        Transition(
-            source=_node(int(machine.sources[edge]), machine, prefix),
-            target=_node(int(machine.targets[edge]), machine, prefix),
-            symbol=int(machine.symbols[edge]),
-            count=int(machine.counts[edge]),
-            stochastic=(int(machine.sources[edge]), int(machine.symbols[edge])) in stochastic,
-        )
-        for edge in recorded
-    ]
-
-
-def _conflicts(machine: MooreMachine) -> set[tuple[int, int]]:
-    pairs = list(zip(machine.sources.tolist(), machine.symbols.tolist(), strict=True))
-    return {first for first, second in itertools.pairwise(pairs) if first == second}
-
-
-def _node(state: int, machine: MooreMachine, prefix: str) -> str:
-    return f"{prefix}start" if state == machine.start else f"{prefix}s{state}"
-
-
-def _state_node(machine: MooreMachine, state: int, *, steps: int, decision: bool, prefix: str) -> DrawnNode:
-    action = int(machine.actions[state])
-    visits = int(machine.visits[state])
-    return DrawnNode(
-        node=_node(state, machine, prefix),
-        label=f"S{state}",
-        word="no action" if action == BOT else machine.action_names[action],
-        action=None if action == BOT else action,
-        visits=visits,
-        share=visits / steps if steps else 0.0,
-        members=(state,),
-        actions=() if action == BOT else (action,),
-        decision=decision,
-        terminal=bool(machine.terminals[state] > 0),
-    )
-
-
 def _used_actions(graph: DrawnGraph) -> list[int]:
     return sorted({action for node in graph.nodes for action in node.actions})
 
 
 __all__ = [
     "Detail", "Drawing", "DrawnEdge", "DrawnGraph", "DrawnNode", "choose_detail", "draw_graph", "draw_machine",
-    "graph_of_machine", "structural_decisions",
+    "draw_reduced", "graph_of_machine", "graph_of_reduced", "structural_decisions",
 ]  # fmt: skip

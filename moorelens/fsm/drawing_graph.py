@@ -14,7 +14,10 @@ OTHER = "other"
 
 @dataclass(frozen=True, kw_only=True)
 class DrawnNode:
-    """One state as drawn: `word` is what it does ("left ×3"), `label` which it is ("S4"), `action` its look."""
+    """One state as drawn: `word` is what it does ("left ×3"), `label` which it is ("S4"), `action` its look.
+
+    `visits` are the steps spent there, `share` their part of all steps, `members` the machine states it stands for.
+    """
 
     node: str
     label: str

@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moorelens.fsm.automata.machine import MooreMachine
-from moorelens.fsm.drawing import Drawing, draw_machine, structural_decisions
+from moorelens.fsm.automata.reduced import ReducedMachine
+from moorelens.fsm.automata.reductions import reduce
+from moorelens.fsm.drawing import Drawing, draw_machine, draw_reduced, structural_decisions
 from moorelens.fsm.drawing_dot import FAINT_SHARE, lighter, percent, symbols_text, wrap_rule
+from moorelens.fsm.drawing_sources import word_text
 from moorelens.fsm.drawing_style import action_styles
 from moorelens.graphviz import render
 
@@ -175,3 +178,33 @@ def test_long_rules_break_before_and_and_or() -> None:
         "pole angle > 0.03", "and pole velocity > −0.2", "or x = 1",
     ]  # fmt: skip
     assert lighter("#000000") == "#7f7f7f"
+
+
+def reduced_lasso() -> ReducedMachine:
+    return reduce(lasso()).reduced
+
+
+def test_a_reduced_machine_is_drawn_with_its_words_and_the_start_apart() -> None:
+    graph = parsed(draw_reduced(reduced_lasso()))
+    assert len(graph.nodes()) == 1 + 5
+    assert len(graph.edges()) == 1 + 6
+    assert graph.successors("start") == ["m0"]
+    words = {node.attr["label"].split("</b>")[0].split("<b>")[1] for node in graph.nodes() if node != "start"}
+    assert words == {"a", "b ×2", "c"}
+
+
+def test_reduction_keeps_the_decision_points_in_the_drawing() -> None:
+    decisions = [node for node in draw_reduced(reduced_lasso()).graph.nodes if node.decision]
+    assert [node.members for node in decisions] == [(2,)]
+
+
+def test_the_steps_spent_in_the_macro_states_add_up() -> None:
+    drawing = draw_reduced(reduced_lasso())
+    assert sum(node.visits for node in drawing.graph.nodes) == lasso().visits.sum()
+    assert sum(node.share for node in drawing.graph.nodes) == pytest.approx(1)
+
+
+def test_a_long_word_is_cut_and_says_how_much() -> None:
+    runs = [(0, 3), (1, 2), (0, 1), (1, 1), (0, 5), (1, 2)]
+    assert word_text(runs, ("left", "right")) == "left ×3, right ×2, left, right, … (+7)"
+    assert word_text([(0, 2)], ("left",), loop=True) == "↻ left ×2"
