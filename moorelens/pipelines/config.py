@@ -1,0 +1,140 @@
+"""What a whole job is asked for: one frozen record, which is the Python argument and the command line at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import PurePath
+from typing import Any, Literal
+
+import msgspec
+
+from moorelens.errors import OptionError
+
+Preset = Literal["quick", "standard", "thorough"]
+Device = Literal["cpu", "cuda", "auto"]
+
+# Options that say where and how long, not what: they change no number, and are no part of a run's record.
+_UNRECORDED = ("out", "force", "max_minutes", "trust")
+
+
+class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every job on a policy can be told; `None` means: as the preset, the policy file or the protocol says."""
+
+    out: str | None = None
+    """Folder for the results; the same command continues it (default: runs/VERB-NAME)."""
+    env: str | None = None
+    """Environment: a Gymnasium id, or python:pkg.mod:factory (default: what the policy file says)."""
+    env_kwargs: dict[str, Any] = {}
+    """Arguments of the environment's constructor, as JSON."""
+    names: str | None = None
+    """JSON file with names: {"actions": [...], "features": [...]}."""
+    seed: int = 0
+    """Seed of everything that is drawn at random."""
+    episodes: int | None = None
+    """Episodes to extract from (default: the preset's)."""
+    held_out: int | None = None
+    """Episodes to measure on, never used for fitting (default: the preset's)."""
+    sticky: float | None = None
+    """Atari: chance that the last action is repeated, in fitting too (default: 0.25, held-out games only)."""
+    noops: int | None = None
+    """Atari: at most so many random no-ops at the start of a game (default: 30)."""
+    repeats: int | None = None
+    """Repeat the extraction with so many seeds and say how far the results agree (default: the preset's)."""
+    preset: Preset = "standard"
+    """How much work: quick (about a minute for control tasks), standard or thorough."""
+    device: Device = "cpu"
+    """Where networks run."""
+    trust: bool = False
+    """Read policy files whose reading runs code from them."""
+    force: bool = False
+    """Start over, even in a folder that belongs to another run."""
+    max_minutes: float | None = None
+    """Stop in order after so many minutes, say what was left out, and go on with the same command."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no job can use; raises `OptionError`."""
+        for name in ("episodes", "held_out", "repeats"):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, "a whole number from 1 on", value)
+        for name in ("seed", "noops"):
+            value = getattr(self, name)
+            require(value is None or value >= 0, name, "a whole number from 0 on", value)
+        require(self.sticky is None or 0.0 <= self.sticky <= 1.0, "sticky", "a probability in [0, 1]", self.sticky)
+        minutes = self.max_minutes
+        require(minutes is None or 0.0 < minutes < math.inf, "max_minutes", "a positive number of minutes", minutes)
+
+
+class ExplainConfig(JobConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`explain` and `extract`: a policy, and what a job can be told."""
+
+    policy: str
+    """zoo:NAME, mmn:FILE, sb3:FILE.zip, python:pkg.mod:factory, or a native FILE.safetensors."""
+
+
+class DemoConfig(JobConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`demo`: the whole job on a bundled policy."""
+
+    policy: str = "zoo:cartpole"
+    """Which policy to show."""
+    preset: Preset = "quick"
+    """How much work: quick (about a minute for control tasks), standard or thorough."""
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """How many episodes are played to fit on, how many held-out ones, and how often the extraction is repeated."""
+
+    episodes: int
+    held_out: int
+    repeats: int
+
+
+# Design 4: fit episodes and held-out games for control tasks, then for Atari.
+_BUDGETS: dict[tuple[str, bool], Budget] = {
+    ("quick", False): Budget(episodes=32, held_out=20, repeats=1),
+    ("quick", True): Budget(episodes=6, held_out=5, repeats=1),
+    ("standard", False): Budget(episodes=64, held_out=100, repeats=1),
+    ("standard", True): Budget(episodes=12, held_out=20, repeats=1),
+    ("thorough", False): Budget(episodes=200, held_out=500, repeats=5),
+    ("thorough", True): Budget(episodes=30, held_out=100, repeats=5),
+}
+
+
+def budget(config: JobConfig, *, atari: bool) -> Budget:
+    """Return the numbers of the preset for a control task or an Atari game, with what the options replace."""
+    plan = _BUDGETS[config.preset, atari]
+    given = {name: getattr(config, name) for name in ("episodes", "held_out", "repeats")}
+    return msgspec.structs.replace(plan, **{name: value for name, value in given.items() if value is not None})
+
+
+def default_out(verb: str, policy: str) -> str:
+    """Return `runs/<verb>-<name>`, with a name made of the policy's reference that any file system can hold."""
+    kind, rest = _split(policy)
+    plain = rest if kind in ("zoo", "python") else PurePath(rest.replace("\\", "/")).stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.") or "policy"
+    return f"runs/{verb}-{name}"
+
+
+def recorded(config: JobConfig) -> dict[str, Any]:
+    """Return what a manifest says of `config`: no folder, no time limit, and files by name instead of by path."""
+    fields = {name: value for name, value in msgspec.to_builtins(config).items() if name not in _UNRECORDED}
+    if fields["names"] is not None:
+        fields["names"] = PurePath(fields["names"]).name
+    kind, rest = _split(fields["policy"])
+    if kind not in ("zoo", "python"):
+        fields["policy"] = f"{kind}:{PurePath(rest).name}" if kind else PurePath(rest).name
+    return fields
+
+
+def _split(policy: str) -> tuple[str, str]:
+    """Split a reference into its kind (empty: a native file) and the rest."""
+    kind, colon, rest = policy.partition(":")
+    return (kind, rest) if colon and kind in ("zoo", "mmn", "sb3", "python") else ("", policy)
+
+
+def require(holds: bool, name: str, rule: str, value: object) -> None:
+    """Raise `OptionError` for the option `name` unless its `rule` holds."""
+    if not holds:
+        raise OptionError(
+            f"--{name.replace('_', '-')} must be {rule}, and {value} is not: mend the option or leave it out."
+        )
