@@ -7,6 +7,10 @@ from moorelens.envs.config import EnvironmentRequest, EnvironmentSpec
 
 def describe(request: EnvironmentRequest) -> EnvironmentSpec:
     """Build the environment once and say what it offers; raises `EnvironmentRequestError` where it cannot be used."""
+    if request.is_atari:
+        from moorelens.envs import atari
+
+        return atari.specify(request)
     from moorelens.envs import control
 
     env = control.build(request)

@@ -74,4 +74,8 @@ def open_episodes(request: EnvironmentRequest, seeds: Sequence[int], *, workers:
         )
     if workers < 1:
         raise EnvironmentRequestError(f"At least one worker must step the episodes, not {workers}: pass 1 or more.")
+    if request.is_atari:
+        from moorelens.envs.workers import AtariBatch, WorkerBatch
+
+        return AtariBatch(request, seeds) if workers == 1 else WorkerBatch(request, seeds, workers)
     return SerialBatch(request, seeds)

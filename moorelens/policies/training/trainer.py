@@ -50,7 +50,8 @@ class Trainer:
         self.settings: PPOSettings = config.ppo or defaults.ppo
         self.total = config.steps or defaults.steps
         self.evaluate_every = config.evaluate_every or defaults.evaluate_every
-        self.target = config.target if config.target is not None else defaults.target
+        self.target = defaults.target if config.target is None else config.target
+        self.stop_at = defaults.stop_at if config.target is None else config.target
         self.request = EnvironmentRequest(id=config.env)
         self.curve: list[dict[str, float]] = []
         self.best: tuple[float, ...] | None = None
@@ -97,7 +98,7 @@ class Trainer:
         # A later checkpoint wins ties: it has seen more.
         if self.best is None or score >= self.best:
             self.best, self.best_policy = score, policy
-        reached = self.target is not None and row["selection_mean"] >= self.target
+        reached = self.stop_at is not None and row["selection_mean"] >= self.stop_at
         self.streak = self.streak + 1 if reached else 0
         return row
 

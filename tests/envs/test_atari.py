@@ -1,0 +1,225 @@
+"""Atari games as the papers played them: preprocessing, actions, seeds, worker processes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import ale_py
+import gymnasium
+import msgspec
+import numpy as np
+import pytest
+
+from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.description import describe
+from moorelens.envs.episodes import open_episodes
+from moorelens.envs.frames import Preprocessor, prepare
+from moorelens.envs.games import game_of, rom_name
+from moorelens.envs.playing import play
+from moorelens.envs.workers import AtariBatch
+from moorelens.errors import EnvironmentFailure, EnvironmentRequestError
+from moorelens.policies.load import open_policy
+from moorelens.policies.players import PolicyPlayer
+
+REFERENCE = Path(__file__).parents[2] / "../shared/reference"
+PONG = EnvironmentRequest(id="ALE/Pong-v5")
+HELD_OUT = msgspec.structs.replace(PONG, sticky=0.25, noops=30)
+
+
+def slow_prepare(rgb: Any, rows: slice, columns: slice) -> Any:
+    """The definition (spec-fsm 1.3), pixel by pixel where that is feasible."""
+    grey = rgb[rows, columns].astype(np.float64).sum(axis=2) / 3
+    low, high = grey.min(), grey.max()
+    scale = 255.0 / (high - low if high > low else 1.0)
+    stretched = np.floor(np.clip((grey - low) * scale, 0, 255) + 0.5).astype(np.uint8)
+    return slow_triangle(slow_triangle(stretched, 80).T, 80).T
+
+
+def slow_triangle(image: Any, size: int) -> Any:
+    """One pass of PIL's antialiased bilinear filter along the columns, in its fixed-point arithmetic."""
+    rows, columns = image.shape
+    scale = columns / size
+    support = max(scale, 1.0)
+    out = np.zeros((rows, size), dtype=np.uint8)
+    for x in range(size):
+        centre = (x + 0.5) * scale
+        first, last = max(int(centre - support + 0.5), 0), min(int(centre + support + 0.5), columns)
+        weights = [max(0.0, 1.0 - abs((i - centre + 0.5) * (1.0 / support))) for i in range(first, last)]
+        fixed = [math.floor(w * (1.0 / sum(weights)) * 2**22 + 0.5) for w in weights]
+        sums = sum(image[:, i].astype(np.int64) * f for i, f in zip(range(first, last), fixed, strict=True))
+        out[:, x] = np.clip((sums + 2**21) >> 22, 0, 255)
+    return out
+
+
+@pytest.mark.parametrize("game", ["Pong", "Boxing", "Freeway", "Bowling", "SpaceInvaders", "ChopperCommand"])
+def test_frames_are_prepared_as_the_papers_did(game: str) -> None:
+    request = EnvironmentRequest(id=f"ALE/{game}-v5")
+    batch = AtariBatch(request, [0])
+    batch.reset()
+    rng = np.random.default_rng(0)
+    row = np.array([0])
+    actions = len(describe(request).action_names)
+    for t in range(60):
+        step = batch.step(row, rng.integers(actions, size=1))
+        if t % 12 == 0:
+            expected = slow_prepare(batch.screens(row)[0], *game_of(request.id).crop)
+            assert np.array_equal(step.observations[0, 0], expected)
+
+
+def test_the_stretch_is_per_frame_and_in_scipys_order() -> None:
+    frame = np.full((160, 160), 10.0)
+    frame[:, 80:] = 20.0
+    assert set(np.unique(prepare(frame))) >= {0, 255}
+    assert (prepare(np.full((160, 160), 77.0)) == 0).all()  # one value only: range 0 is divided by 1
+    # (x - min) * (255 / range): multiplied first, one value in a thousand would round the other way.
+    ramp = np.arange(766).reshape(1, -1) / 3
+    table = np.repeat(np.arange(256, dtype=np.uint8)[None], 2, axis=0)
+    assert Preprocessor((slice(0, 2), slice(0, 256)))(table, lambda: np.stack([table] * 3, axis=-1)).shape == (
+        1,
+        80,
+        80,
+    )
+    assert prepare(np.repeat(ramp, 80, axis=0)).shape == (80, 80)
+
+
+@pytest.mark.parametrize(
+    ("game", "rows", "columns"),
+    [
+        ("Pong", (35, 195), (0, None)),
+        ("Breakout", (35, 195), (0, None)),
+        ("SpaceInvaders", (0, 195), (0, None)),
+        ("Freeway", (25, 195), (10, None)),
+        ("Boxing", (15, 180), (30, 130)),
+        ("Bowling", (105, 172), (0, None)),
+        ("Enduro", (0, 155), (10, None)),
+        ("BeamRider", (30, 180), (10, None)),
+        ("Qbert", (30, 190), (10, 150)),
+        ("ChopperCommand", (5, 195), (0, None)),
+    ],
+)
+def test_every_game_has_its_published_crop(game: str, rows: tuple[int, int], columns: tuple[int, int | None]) -> None:
+    assert game_of(f"ALE/{game}-v5").crop == (slice(*rows), slice(*columns))
+
+
+@pytest.mark.parametrize(
+    ("game", "actions"),
+    [
+        ("Pong", ("no-op", "right fire", "left fire")),
+        ("Freeway", ("no-op", "up", "down")),
+        ("Bowling", ("no-op", "fire", "up", "down")),
+        ("SpaceInvaders", ("no-op", "fire", "right", "left")),
+        ("Breakout", ("no-op", "fire", "right", "left")),
+    ],
+)
+def test_actions_are_the_published_ones_by_name(game: str, actions: tuple[str, ...]) -> None:
+    assert describe(EnvironmentRequest(id=f"ALE/{game}-v5")).action_names == actions
+
+
+def test_games_without_a_remap_have_all_their_actions() -> None:
+    names = describe(EnvironmentRequest(id="ALE/ChopperCommand-v5")).action_names
+    assert len(names) == len(set(names)) == 18 and "down left fire" in names
+    assert rom_name("ALE/SpaceInvaders-v5") == "space_invaders"
+
+
+def test_the_game_is_gymnasiums_game() -> None:
+    gymnasium.register_envs(ale_py)
+    theirs = gymnasium.make("ALE/Pong-v5", repeat_action_probability=0.0, frameskip=4)
+    theirs.reset(seed=0)
+    ours = AtariBatch(PONG, [0])
+    ours.reset()
+    row = np.array([0])
+    rng = np.random.default_rng(1)
+    for _ in range(250):
+        action = int(rng.integers(3))
+        screen, reward, terminated, truncated, _ = theirs.step([0, 4, 5][action])
+        step = ours.step(row, np.array([action]))
+        assert (step.rewards[0], step.terminated[0], step.truncated[0]) == (reward, terminated, truncated)
+        assert np.array_equal(ours.screens(row)[0], screen)
+    theirs.close()
+
+
+class Random:
+    """Chooses from a table by row and step."""
+
+    def start(self, n: int) -> dict[str, Any]:
+        return {"t": np.zeros(n, dtype=int)}
+
+    def act(self, state: dict[str, Any], rows: Any, observations: Any) -> Any:
+        chosen = [int(np.random.default_rng([row, state["t"][row]]).integers(3)) for row in rows]
+        state["t"][rows] += 1
+        return np.array(chosen)
+
+
+def test_worker_processes_and_this_process_play_the_same_games() -> None:
+    here = play(HELD_OUT, [5, 6, 7], Random(), max_steps=40)
+    there = play(HELD_OUT, [5, 6, 7], Random(), max_steps=40, workers=2)
+    assert here.to_bytes() == there.to_bytes()
+    batch = open_episodes(HELD_OUT, [5, 6, 7], workers=2)
+    try:
+        batch.reset()
+        alone = AtariBatch(HELD_OUT, [7])
+        alone.reset()
+        rows, first = np.array([2]), np.array([0])
+        assert np.array_equal(batch.screens(rows), alone.screens(first))  # type: ignore[attr-defined]
+        assert np.array_equal(batch.rams(rows), alone.rams(first))  # type: ignore[attr-defined]
+        with pytest.raises(EnvironmentFailure, match=r"one of 0\.\.2"):
+            batch.step(np.array([0, 1]), np.array([0, 9]))
+        batch.step(np.array([0, 1]), np.array([0, 1]))
+        batch._processes[0].kill()  # type: ignore[attr-defined]
+        batch._processes[0].join()  # type: ignore[attr-defined]
+        with pytest.raises(EnvironmentFailure, match="ended early"):
+            batch.step(np.array([0, 1]), np.array([0, 1]))
+    finally:
+        batch.close()
+
+
+def test_seeds_matter_only_where_chance_plays() -> None:
+    plain = play(PONG, [0, 1], Random_same(), max_steps=80)
+    half = plain.offsets[1]
+    assert np.array_equal(plain.frame_index[:half], plain.frame_index[half:])
+    assert len(plain.frames) <= 80
+    held_out = play(HELD_OUT, [0, 1], Random_same(), max_steps=80)
+    assert not np.array_equal(held_out.frame_index[:80], held_out.frame_index[80:])
+
+
+class Random_same(Random):  # noqa: N801
+    """The same actions in every row."""
+
+    def act(self, state: dict[str, Any], rows: Any, observations: Any) -> Any:
+        chosen = [int(np.random.default_rng(int(state["t"][row])).integers(3)) for row in rows]
+        state["t"][rows] += 1
+        return np.array(chosen)
+
+
+def test_a_reset_replays_the_same_game() -> None:
+    batch = AtariBatch(HELD_OUT, [3])
+    row, seen = np.array([0]), []
+    for _ in range(2):
+        frames = [batch.reset()[0]]
+        frames += [batch.step(row, np.array([t % 3])).observations[0] for t in range(30)]
+        seen.append(np.stack(frames))
+    assert np.array_equal(*seen)
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        ({"id": "ALE/NoSuchGame-v5"}, "written ALE/Name-v5"),
+        ({"id": "ALE/Pong-v4"}, "written ALE/Name-v5"),
+        ({"id": "ALE/Pong-v5", "kwargs": {"frameskip": 1}}, "frameskip"),
+        ({"id": "ALE/Pong-v5", "kwargs": {"mode": 99}}, "mode"),
+        ({"id": "ALE/Pong-v5", "noops": -1}, "0 or more"),
+    ],
+)
+def test_games_that_cannot_be_built_are_refused(request_: dict[str, Any], says: str) -> None:
+    with pytest.raises(EnvironmentRequestError, match=says):
+        describe(EnvironmentRequest(**request_))
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="the published checkpoints are not on this machine")
+def test_the_published_pong_policy_wins_as_published() -> None:
+    loaded = open_policy(f"mmn:{REFERENCE / 'mmn_pong_gru32.p'}", env="ALE/Pong-v5")
+    rollouts = play(loaded.request, [0], PolicyPlayer(loaded.policy))
+    assert rollouts.returns.tolist() == [21.0]
