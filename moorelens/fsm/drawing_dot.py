@@ -61,7 +61,7 @@ def to_dot(graph: DrawnGraph, styles: Mapping[int, ActionStyle], *, options: Dot
     most = max((edge.count for edge in graph.edges), default=0)
     for edge in graph.edges:
         label = _edge_label(edge, choice=edge.source in choices, has_rules=has_rules) if options.labels else ""
-        _write_edge(dot, edge, label=label, most=most, steps=graph.steps)
+        _write_edge(dot, edge, label=label, most=most, steps=graph.steps, entry=edge.source == graph.start)
     return str(dot.source)
 
 
@@ -156,8 +156,10 @@ def percent(share: float) -> str:
     return f"{value:.1f} %" if 0 < value < 1 else f"{value:.0f} %"
 
 
-def _write_edge(dot: graphviz.Digraph, edge: DrawnEdge, *, label: str, most: int, steps: int) -> None:
-    faint = is_faint(edge, steps=steps)
+def _write_edge(
+    dot: graphviz.Digraph, edge: DrawnEdge, *, label: str, most: int, steps: int, entry: bool = False
+) -> None:
+    faint = is_faint(edge, steps=steps) and not entry
     width = 0.6 + (2.2 * math.log1p(edge.count) / math.log1p(most) if most else 0.0)
     classes = [name for name, is_so in (("faint", faint), ("stochastic", edge.stochastic)) if is_so]
     attributes = {"penwidth": "0.7" if faint else f"{width:.2f}", "color": FAINT if faint else EDGE}
@@ -179,7 +181,7 @@ def _edge_label(edge: DrawnEdge, *, choice: bool, has_rules: bool) -> str:
     lines = [_html(line) for line in wrap_rule(text)] if text else []
     color = INK if edge.rule else SOFT
     body = "<br/>".join(lines)
-    share = f'<font point-size="8" color="{SOFT}">{percent(edge.share)}</font>' if choice else ""
+    share = f'<font point-size="8" color="{SOFT}">{_html(percent(edge.share))}</font>' if choice else ""
     inner = "<br/>".join(part for part in (f'<font color="{color}">{body}</font>' if body else "", share) if part)
     return f"<{inner}>" if inner else ""
 

@@ -208,3 +208,11 @@ def test_a_long_word_is_cut_and_says_how_much() -> None:
     runs = [(0, 3), (1, 2), (0, 1), (1, 1), (0, 5), (1, 2)]
     assert word_text(runs, ("left", "right")) == "left ×3, right ×2, left, right, … (+7)"
     assert word_text([(0, 2)], ("left",), loop=True) == "↻ left ×2"
+
+
+def test_a_share_below_a_tenth_of_a_percent_can_be_drawn() -> None:
+    edges = [(0, 0, 1, 1), (1, 0, 2, 99_999), (1, 1, 3, 1), (2, 0, 1, 99_999), (3, 0, 1, 1)]
+    drawing = draw_machine(machine_of(edges, [-1, 0, 1, 0], names=("a", "b")))
+    graph = parsed(drawing)
+    assert "&lt;0.1 %" in graph.get_edge("s1", "s3").attr["label"]
+    assert "<0.1 %" in "".join(ET.fromstring(render(drawing.dot)).itertext())

@@ -1,0 +1,129 @@
+"""The report as one HTML file: style, script, drawings and pictures inside, nothing loaded, nothing sent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from moorelens.reports.data import MachineView, ReportData
+from moorelens.reports.figures import action_mark, share_bar
+from moorelens.reports.format import count, share
+from moorelens.reports.page import Page, ViewEntry, build_page
+from moorelens.reports.svg import clean_svg
+
+FONT_STACK = "var(--sans)"
+_EDGES_LISTED = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shell:
+    """The parts around the content: style sheet, script and the policy that allows these two and nothing else."""
+
+    style: str
+    script: str
+    policy: str
+
+
+def render_html(data: ReportData) -> bytes:
+    """Return `report.html`: one self-contained file, the same bytes for the same data.
+
+    Every string of `data` is escaped; drawings are rebuilt from an allow-list; a Content-Security-Policy admits this
+    file's own script and style by hash and forbids the rest.
+    """
+    page = build_page(data)
+    views = tuple(_with_svg(entry, view) for entry, view in zip(page.views, data.views, strict=True))
+    shell = _shell()
+    text = _environment().get_template("report.html.j2").render(
+        data=data,
+        page={**_fields(replace(page, views=views)), "script_data": script_data(data)},
+        style=shell.style,
+        script=shell.script,
+        policy=shell.policy,
+        action_mark=action_mark,
+        share_bar=share_bar,
+        base64=lambda png: base64.b64encode(png).decode("ascii"),
+    )  # fmt: skip
+    return text.encode("utf-8")
+
+
+def script_data(data: ReportData) -> dict[str, Any]:
+    """Return what the script shows of a clicked state, by view and element id; all texts formatted."""
+    return {"views": [_view_data(view) for view in data.views]}
+
+
+def _view_data(view: MachineView) -> dict[str, Any]:
+    labels = {state.node: f"{state.label} {state.word}" for state in view.states}
+    leaving: dict[str, list[dict[str, Any]]] = {}
+    edges: dict[str, dict[str, str]] = {}
+    for edge in sorted(view.edges, key=lambda edge: -edge.count):
+        symbols = ", ".join(f"{item.symbol} \u00d7{count(item.count)}" for item in edge.symbols[:_EDGES_LISTED])
+        more = edge.symbol_total - min(len(edge.symbols), _EDGES_LISTED)
+        edges[edge.edge] = {"from": edge.source, "to": edge.target}
+        leaving.setdefault(edge.source, []).append(
+            {
+                "to": edge.target,
+                "label": labels[edge.target],
+                "share": share(edge.share),
+                "count": count(edge.count),
+                "rule": edge.rule or "",
+                "symbols": f"{symbols} and {count(more)} more" if more > 0 else symbols,
+            }
+        )
+    return {"key": view.key, "states": _states_data(view, leaving), "edges": edges}
+
+
+def _states_data(view: MachineView, leaving: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    return {
+        state.node: {
+            "label": state.label,
+            "word": state.word,
+            "steps": f"{count(state.visits)} steps, {share(state.share)} of all",
+            "flags": ", ".join(state.flags),
+            "members": len(state.members),
+            "note": state.note,
+            "leaving": leaving.get(state.node, []),
+        }
+        for state in view.states
+    }
+
+
+def _with_svg(entry: ViewEntry, view: MachineView) -> ViewEntry:
+    if view.svg is None:
+        return entry
+    labels = {state.node: f"{state.word}, {state.label}, {share(state.share)} of steps" for state in view.states}
+    svg, _ = clean_svg(view.svg, labels=labels, role="group")
+    return replace(entry, svg=svg)
+
+
+def _fields(page: Page) -> dict[str, Any]:
+    return {name: getattr(page, name) for name in page.__dataclass_fields__}
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("moorelens.reports", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _shell() -> _Shell:
+    assets = resources.files("moorelens.reports") / "assets"
+    style, script = ((assets / name).read_text("utf-8") for name in ("report.css", "report.js"))
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return _Shell(style=style, script=script, policy=policy)
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode("utf-8")).digest()
+    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

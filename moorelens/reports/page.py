@@ -1,0 +1,330 @@
+"""The report as it is read, once for HTML and PDF: numbered figures and tables, sentences, rows; all numbers formatted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moorelens.reports.data import (
+    ActionMark,
+    Branch,
+    DecisionPoint,
+    Episode,
+    Example,
+    FeatureValue,
+    MachineView,
+    ReportData,
+)
+from moorelens.reports.figures import episode_strip, histogram, returns_plot, silent_mark
+from moorelens.reports.format import count, number, plural, share, signed, span
+from moorelens.reports.methods import SOURCES, Source, methods_text
+from moorelens.reports.tables import Table, kinds, tables
+from moorelens.reports.verdicts import Verdict, headline, verdicts
+
+# More of these make a page nobody reads; the rest stays in report-data.json, and the page says how many.
+DECISIONS_SHOWN = 12
+BRANCHES_SHOWN = 4
+ROWS_SHOWN = 400
+FEATURES_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureEntry:
+    """One named feature of an example, formatted."""
+
+    name: str
+    value: str
+    difference: str
+    decisive: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BranchEntry:
+    """One branch as shown."""
+
+    mark: ActionMark
+    word: str
+    label: str
+    share: float
+    share_text: str
+    count_text: str
+    rule: str | None
+    rule_note: str
+    features: tuple[FeatureEntry, ...]
+    has_difference: bool
+    pictures: tuple[tuple[str, str], ...]
+    place: str | None
+    forced: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecisionEntry:
+    """One decision point as shown."""
+
+    view: str
+    node: str
+    mark: ActionMark
+    label: str
+    word: str
+    meta: str
+    branches: tuple[BranchEntry, ...]
+    branches_left: str | None
+    dwell: str | None
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateRow:
+    """One state in the table under a drawing."""
+
+    label: str
+    word: str
+    visits: str
+    share: str
+    targets: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewEntry:
+    """One drawing of the machine with its table."""
+
+    key: str
+    title: str
+    caption: str
+    svg: str | None
+    note: str
+    rows: tuple[StateRow, ...]
+    rows_left: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeEntry:
+    """One recorded episode as a strip."""
+
+    caption: str
+    strip: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Everything that both renderers place."""
+
+    title: str
+    name: str
+    headline: str
+    facts: tuple[tuple[str, str], ...]
+    sections: tuple[tuple[str, str], ...]
+    verdicts: tuple[Verdict, ...]
+    tables: dict[str, Table]
+    views: tuple[ViewEntry, ...]
+    machine_number: int
+    returns_plot: str | None
+    returns_number: int
+    decisions: tuple[DecisionEntry, ...]
+    decisions_left: str | None
+    no_decisions: str
+    has_rules: bool
+    episodes: tuple[EpisodeEntry, ...]
+    methods: tuple[str, ...]
+    sources: tuple[Source, ...]
+
+
+def build_page(data: ReportData) -> Page:
+    """Return `data` as a page; figures are numbered in reading order."""
+    marks = {mark.index: mark for mark in data.actions}
+    plot = returns_plot(data)
+    left = len(data.decisions) - DECISIONS_SHOWN
+    shown = data.decisions[:DECISIONS_SHOWN]
+    return Page(
+        title=f"{data.subject.policy_name} on {data.subject.env}: policy report",
+        name=data.subject.policy_name,
+        headline=headline(data),
+        facts=_facts(data),
+        sections=_sections(data),
+        verdicts=verdicts(data),
+        tables=tables(data),
+        views=tuple(_view(view) for view in data.views),
+        machine_number=1,
+        returns_plot=plot,
+        returns_number=2 if data.views else 1,
+        decisions=tuple(_decision(decision, marks) for decision in shown),
+        decisions_left=f"{plural(left, 'lighter decision point')} are in the table only." if left > 0 else None,
+        no_decisions=_no_decisions(data),
+        has_rules=any(branch.rule for decision in shown for branch in decision.branches),
+        episodes=tuple(_episode(episode, marks) for episode in data.episodes),
+        methods=methods_text(data),
+        sources=SOURCES,
+    )
+
+
+def _no_decisions(data: ReportData) -> str:
+    found = data.summary.decisions.structural
+    if found is None:
+        return "Decision points were not looked for in this run."
+    return "There is none: what the policy does never depends on what it sees." if found == 0 else "None is described."
+
+
+def _facts(data: ReportData) -> tuple[tuple[str, str], ...]:
+    subject, seeds = data.subject, data.summary.seeds
+    memory = f"{count(subject.memory_units)} {subject.cell or ''} units".replace("  ", " ")
+    facts = (
+        ("Policy", subject.policy),
+        ("Trained with", subject.algorithm),
+        ("Memory", memory if subject.memory_units is not None else subject.cell),
+        ("Held-out games", count(len(seeds.held_out)) if seeds.held_out else None),
+        ("Preset", subject.preset),
+    )
+    return tuple((name, value) for name, value in facts if value)
+
+
+def _sections(data: ReportData) -> tuple[tuple[str, str], ...]:
+    optional = (
+        ("episodes", "Episodes", bool(data.episodes)),
+        ("stability", "Stability", data.stability is not None),
+        ("saliency", "Saliency", data.saliency is not None),
+    )
+    return (
+        ("findings", "In short"), ("machine", "The machine"), ("decisions", "Decisions"), ("faithfulness", "Faithfulness"),
+        ("size", "Reductions"), ("memory", "Memory"), *((key, title) for key, title, there in optional if there),
+        ("settings", "Settings"), ("methods", "Methods"),
+    )  # fmt: skip
+
+
+def _view(view: MachineView) -> ViewEntry:
+    labels = {state.node: state.label for state in view.states}
+    leaving: dict[str, list[str]] = {}
+    for edge in sorted(view.edges, key=lambda edge: -edge.count):
+        leaving.setdefault(edge.source, []).append(f"{labels[edge.target]} {share(edge.share)}")
+    rows = tuple(
+        StateRow(
+            label=state.label,
+            word=state.word,
+            visits=count(state.visits),
+            share=share(state.share),
+            targets=", ".join(leaving.get(state.node, ["\u2013"])[:6])
+            + (", \u2026" if len(leaving.get(state.node, [])) > 6 else ""),
+        )
+        for state in view.states[:ROWS_SHOWN]
+    )
+    left = len(view.states) - len(rows)
+    return ViewEntry(
+        key=view.key,
+        title=view.title,
+        caption=view.caption,
+        svg=view.svg,
+        note=view.note,
+        rows=rows,
+        rows_left=f"{plural(left, 'further state')} are not listed." if left > 0 else None,
+    )
+
+
+def _decision(decision: DecisionPoint, marks: dict[int, ActionMark]) -> DecisionEntry:
+    shown = decision.branches[:BRANCHES_SHOWN]
+    left = len(decision.branches) - len(shown)
+    rest = 1 - sum(branch.share for branch in shown)
+    meta = [
+        f"{count(decision.visits)} visits, {share(decision.share)} of all steps",
+        f"{number(decision.weight_bits)} bits decided here",
+        kinds(decision),
+    ]
+    if decision.rule_accuracy is not None:
+        majority = (
+            ""
+            if decision.rule_majority is None
+            else f" (always guessing the usual branch: {share(decision.rule_majority)})"
+        )
+        meta.append(f"its rules name the branch in {share(decision.rule_accuracy)} of visits{majority}")
+    if decision.unobserved:
+        meta.append(f"{share(decision.unobserved)} of the known symbols were never met here")
+    return DecisionEntry(
+        view=decision.view,
+        node=decision.node,
+        mark=_word_mark(decision.branches, marks, decision),
+        label=decision.label,
+        word=decision.word,
+        meta=" \u00b7 ".join(meta),
+        branches=tuple(_branch(branch, marks) for branch in shown),
+        branches_left=f"{plural(left, 'further branch', 'further branches')}, {share(rest)} of the visits."
+        if left > 0
+        else None,
+        dwell=histogram(decision.dwell, title="Visits in a row") if decision.dwell else None,
+        note=decision.note,
+    )
+
+
+def _word_mark(branches: tuple[Branch, ...], marks: dict[int, ActionMark], decision: DecisionPoint) -> ActionMark:
+    named = [mark for mark in marks.values() if decision.word.startswith(mark.name)]
+    return max(named, key=lambda mark: len(mark.name)) if named else silent_mark()
+
+
+def _branch(branch: Branch, marks: dict[int, ActionMark]) -> BranchEntry:
+    example = branch.example
+    values = _telling(example.values) if example is not None else ()
+    rule = branch.rule
+    return BranchEntry(
+        mark=silent_mark() if branch.action is None else marks.get(branch.action, silent_mark()),
+        word=branch.word,
+        label=branch.target_label,
+        share=branch.share,
+        share_text=share(branch.share),
+        count_text=f"{count(branch.count)} times, {plural(branch.symbol_total, 'symbol')}",
+        rule=None if rule is None else rule.text,
+        rule_note=""
+        if rule is None
+        else f"holds on {share(rule.coverage)} of this branch, right in {share(rule.precision)} where it holds",
+        features=tuple(_feature(value) for value in values),
+        has_difference=any(value.difference is not None for value in values),
+        pictures=_pictures(branch),
+        place=None if example is None else _place(example),
+        forced=_forced(branch),
+    )
+
+
+def _telling(values: tuple[FeatureValue, ...]) -> tuple[FeatureValue, ...]:
+    """Return all features in their order, or where they are many the ones that decide and differ most."""
+    if len(values) <= FEATURES_SHOWN:
+        return values
+    ranked = sorted(values, key=lambda value: (not value.decisive, -abs(value.difference or 0.0)))
+    kept = {value.name for value in ranked[:FEATURES_SHOWN]}
+    return tuple(value for value in values if value.name in kept)
+
+
+def _feature(value: FeatureValue) -> FeatureEntry:
+    unit = f"\u202f{value.unit}" if value.unit else ""
+    difference = "" if value.difference is None else signed(value.difference)
+    return FeatureEntry(
+        name=value.name, value=f"{number(value.value, digits=2)}{unit}", difference=difference, decisive=value.decisive
+    )
+
+
+def _pictures(branch: Branch) -> tuple[tuple[str, str], ...]:
+    example = branch.example
+    candidates = (
+        (example.picture if example is not None else None, "observed"),
+        (example.difference if example is not None else None, "difference to the other branch"),
+        (branch.saliency, "what drives it"),
+    )
+    return tuple((key, caption) for key, caption in candidates if key is not None)
+
+
+def _place(example: Example) -> str:
+    return f"episode {example.place.episode}, step {count(example.place.step)}, symbol {example.symbol}"
+
+
+def _forced(branch: Branch) -> str | None:
+    if branch.forced_loss is None:
+        return None
+    interval = branch.forced_interval
+    bounds = "" if interval is None or interval.low is None else f" ({span(interval.low, interval.high)})"
+    return f"always taking this branch costs {number(branch.forced_loss)} of the return{bounds}"
+
+
+_PROTOCOLS = {"fit": "fit", "held_out": "held out", "published": "papers' protocol"}
+
+
+def _episode(episode: Episode, marks: dict[int, ActionMark]) -> EpisodeEntry:
+    end = "ended by the task" if episode.ended == "terminated" else "cut at the step limit"
+    caption = (
+        f"Seed {episode.seed} ({_PROTOCOLS[episode.protocol]}), played by the {episode.player}: "
+        f"{plural(len(episode.actions), 'step')}, return {number(episode.total)}, {end}"
+    )
+    return EpisodeEntry(caption=caption, strip=episode_strip(episode, marks))
