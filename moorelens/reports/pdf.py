@@ -1,0 +1,150 @@
+"""The report as PDF, set by Typst: the same content as the HTML, vector drawings, a summary of one page first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from importlib import resources
+from importlib.util import find_spec
+from typing import Any
+
+from moorelens.errors import InvariantError, MissingToolError
+from moorelens.reports.data import ActionMark, MachineView, ReportData
+from moorelens.reports.figures import FONT, action_mark, silent_mark
+from moorelens.reports.page import BranchEntry, DecisionEntry, Page, build_page
+from moorelens.reports.svg import clean_svg
+
+# Seconds since 1970 of 2000-01-01: a report is a pure function of its data, so it carries no date of its own.
+_TIMESTAMP = 946_684_800
+_TEMPLATE = "report.typ"
+
+Files = dict[str, bytes]
+
+
+def render_pdf(data: ReportData) -> bytes:
+    """Return `report.pdf`, the same bytes for the same data and version of Typst.
+
+    All strings reach Typst as data, never as markup. Raises MissingToolError where Typst is not installed.
+    """
+    if find_spec("typst") is None:
+        raise MissingToolError(
+            "A PDF report needs Typst, and it is not installed here: `pip install typst` brings it; report.html has the "
+            "same content."
+        )
+    import typst
+
+    folder = resources.files("moorelens.reports")
+    files = pdf_files(data)
+    files["main.typ"] = (folder / "templates" / _TEMPLATE).read_bytes()
+    text = files["page.json"].decode("utf-8")
+    with resources.as_file(folder / "assets" / "fonts") as fonts:
+        try:
+            made = typst.compile(
+                files,
+                format="pdf",
+                font_paths=[str(fonts)],
+                # Fonts of this machine only where the shipped ones lack the letters: Chinese or Arabic names, for example.
+                ignore_system_fonts=not any(ord(letter) > 0x2FFF or 0x0590 <= ord(letter) < 0x1E00 for letter in text),
+                pdf_standards=["ua-1"],
+                timestamp=_TIMESTAMP,
+            )
+        except typst.TypstError as error:
+            raise InvariantError(f"Typst sets every report, and it refused this one ({error}): please report it.") from error
+    return bytes(made)
+
+
+def pdf_files(data: ReportData) -> Files:
+    """Return what the Typst template reads: `page.json` with all texts, and the drawings and pictures it names."""
+    page = build_page(data)
+    files: Files = {}
+    content: dict[str, Any] = {
+        "title": page.title,
+        "name": page.name,
+        "env": data.subject.env,
+        "headline": page.headline,
+        "facts": page.facts,
+        "notes": data.notes,
+        "verdicts": [asdict(verdict) for verdict in page.verdicts],
+        "tables": {key: asdict(table) for key, table in page.tables.items()},
+        "marks": _marks(data, files),
+        "machine-number": page.machine_number,
+        "views": [_view(view, place, files) for place, view in enumerate(data.views)],
+        "returns-plot": _drawing("returns.svg", page.returns_plot, files),
+        "returns-number": page.returns_number,
+        "decisions": [_decision(entry, place, data, files) for place, entry in enumerate(page.decisions)],
+        "decisions-left": page.decisions_left,
+        "no-decisions": page.no_decisions,
+        "episodes": _episodes(page, files),
+        "methods": page.methods,
+        "sources": [_dashed(source) for source in page.sources],
+    }
+    files["page.json"] = json.dumps(content, ensure_ascii=False, sort_keys=True).encode("utf-8", errors="replace")
+    return files
+
+
+def _dashed(entry: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass with the names Typst prefers: dashes for underscores."""
+    return {field.name.replace("_", "-"): getattr(entry, field.name) for field in fields(entry)}
+
+
+def _marks(data: ReportData, files: Files) -> dict[str, dict[str, str]]:
+    marks: dict[str, dict[str, str]] = {}
+    for mark in (*data.actions, silent_mark()):
+        name = f"mark{mark.index}.svg"
+        files[name] = action_mark(mark).encode("utf-8")
+        marks[str(mark.index)] = {"file": name, "name": mark.name or "action"}
+    return marks
+
+
+def _view(view: MachineView, place: int, files: Files) -> dict[str, Any]:
+    entry: dict[str, Any] = {"title": view.title, "caption": view.caption, "note": view.note, "file": None}
+    if view.svg is None:
+        return entry
+    svg, size = clean_svg(view.svg, font=FONT)
+    name = f"view{place}.svg"
+    files[name] = svg.encode("utf-8")
+    states = f"{len(view.states)} states and {len(view.edges)} edges"
+    return {**entry, "file": name, "width": size.width, "height": size.height, "alt": f"{view.title}: {states}."}
+
+
+def _drawing(name: str, svg: str | None, files: Files) -> dict[str, str] | None:
+    if svg is None:
+        return None
+    files[name] = svg.encode("utf-8")
+    return {"file": name, "alt": "Return of each player on each held-out game."}
+
+
+def _decision(entry: DecisionEntry, place: int, data: ReportData, files: Files) -> dict[str, Any]:
+    return {
+        **_dashed(entry),
+        "mark": _mark_key(entry.mark),
+        "branches": [_branch(branch, data) for branch in entry.branches],
+        "dwell": _drawing(f"dwell{place}.svg", entry.dwell, files),
+    }
+
+
+def _branch(entry: BranchEntry, data: ReportData) -> dict[str, Any]:
+    pictures = []
+    for key, caption in entry.pictures:
+        picture = data.pictures[key]
+        # Typst's virtual files must be text, so the bytes of a PNG travel as numbers.
+        pictures.append({"png": list(picture.png), "alt": picture.alt or caption, "caption": caption})
+    return {
+        **_dashed(entry),
+        "mark": _mark_key(entry.mark),
+        "features": [asdict(feature) for feature in entry.features],
+        "pictures": pictures,
+    }
+
+
+def _mark_key(mark: ActionMark) -> str:
+    return str(mark.index)
+
+
+def _episodes(page: Page, files: Files) -> list[dict[str, str]]:
+    entries = []
+    for place, episode in enumerate(page.episodes):
+        name = f"episode{place}.svg"
+        files[name] = episode.strip.encode("utf-8")
+        entries.append({"file": name, "caption": episode.caption})
+    return entries
