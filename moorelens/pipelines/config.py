@@ -22,9 +22,9 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What every job on a policy can be told; `None` means: as the preset, the policy file or the protocol says."""
 
     out: str | None = None
-    """Folder for the results; the same command continues it (default: runs/VERB-NAME)."""
+    """Folder for the results, which the same command continues; runs/VERB-NAME where none is given."""
     env: str | None = None
-    """Environment: a Gymnasium id, or python:pkg.mod:factory (default: what the policy file says)."""
+    """Environment: a Gymnasium id, or python:pkg.mod:factory; what the policy file says where none is given."""
     env_kwargs: dict[str, Any] = {}
     """Arguments of the environment's constructor, as JSON."""
     names: str | None = None
@@ -32,15 +32,15 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seed: int = 0
     """Seed of everything that is drawn at random."""
     episodes: int | None = None
-    """Episodes to extract from (default: the preset's)."""
+    """Episodes to extract from, instead of the preset's number."""
     held_out: int | None = None
-    """Episodes to measure on, never used for fitting (default: the preset's)."""
+    """Episodes to measure on, never used for fitting, instead of the preset's number."""
     sticky: float | None = None
-    """Atari: chance that the last action is repeated, in fitting too (default: 0.25, held-out games only)."""
+    """Atari: chance that the last action is repeated, in fitting too; else 0.25 in held-out games only."""
     noops: int | None = None
-    """Atari: at most so many random no-ops at the start of a game (default: 30)."""
+    """Atari: at most so many random no-ops at the start of a game; else 30."""
     repeats: int | None = None
-    """Repeat the extraction with so many seeds and say how far the results agree (default: the preset's)."""
+    """Repeat the extraction with so many seeds and say how far the results agree."""
     preset: Preset = "standard"
     """How much work: quick (about a minute for control tasks), standard or thorough."""
     device: Device = "cpu"

@@ -1,0 +1,147 @@
+"""`reduce`, `fold`, `minimize` and `diff`: operations on machine files, each one call and a few lines of result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from moorelens.cli.config import DiffConfig, FoldConfig, MinimizeConfig, ReduceConfig
+from moorelens.cli.files import beside, read_machine, write_result
+from moorelens.cli.parsing import Output, parse
+from moorelens.cli.printing import print_json
+from moorelens.fsm.automata.equivalence import Difference, distinguishing_word
+from moorelens.fsm.automata.exchange.machine_json import encode_machine
+from moorelens.fsm.automata.exchange.reduced_json import encode_reduced
+from moorelens.fsm.automata.folding import fold as fold_machine
+from moorelens.fsm.automata.machine import MooreMachine
+from moorelens.fsm.automata.minimised import Minimised
+from moorelens.fsm.automata.reductions import DEFAULT_STEPS
+from moorelens.fsm.automata.reductions import reduce as reduce_machine
+from moorelens.fsm.automata.strict import minimise_strict
+
+
+def reduce(arguments: list[str]) -> int:
+    """Run `moorelens reduce`."""
+    config, output = parse(
+        ReduceConfig, arguments, verb="reduce", description="Make a machine smaller to read, without loss."
+    )
+    steps = (*DEFAULT_STEPS, "bisimulation") if config.bisimulation else DEFAULT_STEPS
+    found = reduce_machine(read_machine(config.machine), steps=steps, mode=config.chains)
+    out = _write(config.out, beside(config.machine, "-reduced.json"), encode_reduced(found.reduced), config.force)
+    document = {
+        "file": str(out),
+        "history": [
+            {"step": size.step, "states": size.states, "symbols": size.symbols, "edges": size.edges}
+            for size in found.history
+        ],
+    }
+    lines = [f"{'after':<14}{'states':>8}{'symbols':>9}{'edges':>8}"]
+    lines += [f"{size.step:<14}{size.states:>8}{size.symbols:>9}{size.edges:>8}" for size in found.history]
+    return _print(document, [*lines, str(out)], output)
+
+
+def fold(arguments: list[str]) -> int:
+    """Run `moorelens fold`."""
+    config, output = parse(
+        FoldConfig, arguments, verb="fold", description="Fold a machine into fewer states with the same words."
+    )
+    machine = read_machine(config.machine)
+    found = fold_machine(machine, min_evidence=config.min_evidence)
+    return _smaller(machine, found, _target(config.out, config.machine, "-folded.json"), config.force, output)
+
+
+def minimize(arguments: list[str]) -> int:
+    """Run `moorelens minimize`."""
+    config, output = parse(
+        MinimizeConfig, arguments, verb="minimize", description="Merge the states that no recorded word tells apart."
+    )
+    machine = read_machine(config.machine)
+    found = minimise_strict(machine)
+    return _smaller(machine, found, _target(config.out, config.machine, "-minimal.json"), config.force, output)
+
+
+def diff(arguments: list[str]) -> int:
+    """Run `moorelens diff`; two machines that differ are a result, not a failure."""
+    config, output = parse(DiffConfig, arguments, verb="diff", description="Say where two machines differ.")
+    first, second = read_machine(config.first), read_machine(config.second)
+    there, back = distinguishing_word(first, second), distinguishing_word(second, first)
+    document = {
+        "equivalent": there is None and back is None,
+        "sizes": {"first": _sizes(first), "second": _sizes(second)},
+        "first_words": _difference(there, first, second),
+        "second_words": _difference(back, second, first),
+    }
+    lines = [f"{'':<12}{'first':>8}{'second':>9}"]
+    for name, value in _sizes(first).items():
+        lines.append(f"{name:<12}{value:>8}{_sizes(second)[name]:>9}")
+    lines.append(_sentence("first", "second", there, first, second))
+    lines.append(_sentence("second", "first", back, second, first))
+    return _print(document, lines, output)
+
+
+def _smaller(machine: MooreMachine, found: Minimised, out: Path, force: bool, output: Output) -> int:
+    write_result(out, encode_machine(found.machine), force=force)
+    document = {
+        "file": str(out),
+        "method": found.method,
+        "before": _sizes(machine),
+        "after": _sizes(found.machine),
+        "lower_bound": found.lower_bound,
+        "proven": found.proven,
+        "zero_evidence_merges": found.zero_evidence_merges,
+        "gave_up": found.gave_up,
+    }
+    smallest = "which is minimal" if found.proven else f"no machine with these words has fewer than {found.lower_bound}"
+    lines = [f"{machine.n_states} states became {found.machine.n_states}; {smallest}"]
+    if found.zero_evidence_merges:
+        lines.append(f"{found.zero_evidence_merges} merges rest on no symbol that was seen in both states")
+    return _print(document, [*lines, str(out)], output)
+
+
+def _sizes(machine: MooreMachine) -> dict[str, int]:
+    return {
+        "states": machine.n_states,
+        "symbols": machine.n_symbols,
+        "transitions": len(machine.sources),
+        "conflicts": machine.n_conflicts,
+    }
+
+
+def _difference(found: Difference | None, of: MooreMachine, other: MooreMachine) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "symbols": list(found.symbols),
+        "expected": _action(found.expected, of),
+        "found": None if found.found is None else _action(found.found, other),
+    }
+
+
+def _sentence(name: str, other: str, found: Difference | None, of: MooreMachine, against: MooreMachine) -> str:
+    if found is None:
+        return f"every word of the {name} has the same actions in the {other}"
+    end = "is not defined" if found.found is None else f"does {_action(found.found, against)}"
+    word = " ".join(map(str, found.symbols))
+    return f"after symbols {word} the {name} does {_action(found.expected, of)} and the {other} {end}"
+
+
+def _action(action: int, machine: MooreMachine) -> str:
+    return "nothing" if action < 0 else machine.action_names[action]
+
+
+def _target(out: str | None, machine: str, ending: str) -> Path:
+    return Path(out) if out else beside(machine, ending)
+
+
+def _write(out: str | None, default: Path, data: bytes, force: bool) -> Path:
+    return write_result(Path(out) if out else default, data, force=force)
+
+
+def _print(document: dict[str, Any], lines: list[str], output: Output) -> int:
+    if output.json:
+        print_json(msgspec.json.encode(document))
+    else:
+        print("\n".join(lines))
+    return 0

@@ -1,0 +1,34 @@
+"""What commands print: progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+from moorelens.runs.progress import NullProgress, PlainProgress, Progress, RichProgress
+
+
+@contextlib.contextmanager
+def open_progress(*, quiet: bool) -> Iterator[Progress]:
+    """Open bars on a terminal, plain lines elsewhere, nothing where it should be quiet."""
+    if quiet:
+        yield NullProgress()
+    elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        with RichProgress() as progress:
+            yield progress
+    else:
+        yield PlainProgress()
+
+
+def print_json(document: bytes) -> None:
+    """Print one JSON document, as UTF-8 whatever the terminal's encoding."""
+    sys.stdout.flush()
+    sys.stdout.write(document.decode("utf-8").rstrip("\n") + "\n")
+    sys.stdout.flush()
+
+
+def plain(text: str) -> str:
+    """Replace the fine typography of reports by what every terminal can show."""
+    return text.translate({0x202F: " ", 0x2212: "-", 0x2013: "-", 0xA0: " "})

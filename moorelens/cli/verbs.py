@@ -1,0 +1,55 @@
+"""The verbs of the command line: what each is for, and where its code is, imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """A verb: its purpose in one line, its usual arguments, and `module:function` taking the remaining arguments."""
+
+    purpose: str
+    arguments: str
+    target: str
+
+    def load(self) -> Callable[[list[str]], int]:
+        """Import the verb's function; it returns the exit code."""
+        module, _, function = self.target.partition(":")
+        loaded: Callable[[list[str]], int] = getattr(importlib.import_module(module), function)
+        return loaded
+
+
+VERBS: dict[str, Verb] = {
+    "demo": Verb("the whole job on a bundled policy", "", "moorelens.cli.jobs:demo"),
+    "explain": Verb("policy to machine, fidelity, decisions, report", "POLICY", "moorelens.cli.jobs:explain"),
+    "extract": Verb("policy to machines and their drawings, no report", "POLICY", "moorelens.cli.jobs:extract"),
+    "draw": Verb("a machine as SVG, PDF, PNG or DOT", "MACHINE.json", "moorelens.cli.drawing:draw"),
+    "reduce": Verb("a machine made smaller without loss", "MACHINE.json", "moorelens.cli.machines:reduce"),
+    "fold": Verb("a machine folded into fewer states", "MACHINE.json", "moorelens.cli.machines:fold"),
+    "minimize": Verb("the smallest machine, proven where it is", "MACHINE.json", "moorelens.cli.machines:minimize"),
+    "diff": Verb("where two machines differ", "MACHINE.json MACHINE.json", "moorelens.cli.machines:diff"),
+    "train": Verb("a recurrent policy for an environment", "ENV", "moorelens.cli.training:train"),
+    "zoo": Verb("the bundled policies", "list | show NAME", "moorelens.cli.zoo:zoo"),
+    "doctor": Verb("what is installed, and what is missing", "", "moorelens.cli.doctor:doctor"),
+}
+
+
+def overview() -> str:
+    """Return the page of `moorelens --help`."""
+    heads = {name: f"{name} {verb.arguments}".rstrip() for name, verb in VERBS.items()}
+    width = max(len(head) for head in heads.values()) + 2
+    lines = [f"  {heads[name]:<{width}}{verb.purpose}" for name, verb in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: moorelens VERB [ARGUMENTS] [OPTIONS]",
+            "",
+            "Turns a recurrent policy into a finite-state machine that a person can read.",
+            "",
+            *lines,
+            "",
+            "POLICY is zoo:NAME, mmn:FILE, sb3:FILE.zip, python:pkg.mod:factory or FILE.safetensors.",
+            "Options of a verb: moorelens VERB --help. Version: moorelens --version.",
+        ]
+    )

@@ -1,0 +1,61 @@
+"""`zoo list` and `zoo show`: the bundled policies and what they score."""
+
+from __future__ import annotations
+
+import msgspec
+
+from moorelens.cli.config import NothingConfig, ShowConfig
+from moorelens.cli.parsing import parse
+from moorelens.cli.printing import plain, print_json
+from moorelens.errors import OptionError
+from moorelens.reports.format import count, number, span
+
+
+def zoo(arguments: list[str]) -> int:
+    """Run `moorelens zoo list` or `moorelens zoo show NAME`."""
+    action, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
+    if action == "list":
+        return _list(rest)
+    if action == "show":
+        return _show(rest)
+    if action in ("--help", "-h"):
+        print("usage: moorelens zoo list [--json]\n       moorelens zoo show NAME [--json]\n\nThe bundled policies.")
+        return 0
+    raise OptionError(f"The zoo is asked to `list` or to `show NAME`, not {action!r}; see `moorelens zoo --help`.")
+
+
+def _list(arguments: list[str]) -> int:
+    _, output = parse(NothingConfig, arguments, verb="zoo list", description="The bundled policies.")
+    from moorelens.pipelines.zoo import list_zoo
+
+    rows = list_zoo()
+    if output.json:
+        print_json(msgspec.json.encode(rows))
+        return 0
+    print(f"{'NAME':<18}{'ENVIRONMENT':<20}{'CELL':<5}{'STEPS':>10} {'SCORE':>7}  HELD-OUT GAMES")
+    for row in rows:
+        score = row["score"]
+        line = f"{row['name']:<18}{row['env']:<20}{row['cell']:<5}{count(row['steps']):>10} {number(score['mean']):>7}"
+        print(plain(f"{line}  {score['n']} ({span(score['low'], score['high'])})"))
+    return 0
+
+
+def _show(arguments: list[str]) -> int:
+    config, output = parse(ShowConfig, arguments, verb="zoo show", description="One bundled policy.")
+    from moorelens.pipelines.zoo import show
+
+    card = show(config.name)
+    if output.json:
+        print_json(msgspec.json.encode(card))
+        return 0
+    score = card.held_out.score
+    lines = [
+        f"{card.name}: {card.algorithm} with {card.units} {card.cell.upper()} units, for {card.env}",
+        f"reads      {card.preprocessing}",
+        f"scores     {number(score.mean)} on {score.n} held-out games ({span(score.low, score.high)})",
+        f"trained    {count(card.steps)} steps, seed {card.seed}, {number(card.seconds)} s: {card.command}",
+        *card.words,
+        f"explain it with: moorelens explain zoo:{card.name}",
+    ]
+    print("\n".join(plain(line) for line in lines))
+    return 0
