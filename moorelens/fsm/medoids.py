@@ -12,10 +12,10 @@ LIMIT = 512
 
 
 def medoid(observations: npt.ArrayLike, *, scale: npt.ArrayLike | None = None, limit: int = LIMIT) -> int:
-    """Return the row of `observations` (N, ...) with the least summed Euclidean distance to the others; first wins ties.
+    """Return the row of `observations` (N, ...) with the least summed Euclidean distance to the others, first wins.
 
     `scale` (...) divides each value first, such as the spread of each feature, so that units do not decide; values with
-    scale 0 count for nothing. Above `limit` rows an even selection of them is compared. Raises InvariantError for N = 0.
+    scale 0 count for nothing. Above `limit` rows an even selection is compared. Raises InvariantError for N = 0.
     """
     rows = np.asarray(observations)
     if not len(rows):

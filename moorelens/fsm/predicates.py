@@ -70,7 +70,7 @@ class BranchRule:
 class StateRules:
     """The rules of one state; `accuracy` is how often its tree names the branch, `majority` the usual branch's share.
 
-    `accuracy` is over all visits (a branch too rare for a rule counts as missed), and cross-validated where `validated`,
+    `accuracy` is over all visits (a branch too rare for a rule counts as missed); cross-validated where `validated`,
     else on the records that the tree was fitted to.
     """
 
@@ -101,8 +101,8 @@ def branch_rules(
     """Return the rules of every state with two or more branches, by state.
 
     `observations` (N, D) are the features seen in each recorded step, `sources` (N,) the state the step began in,
-    `targets` (N,) the state it led to. Branches are weighted equally, so a rare one gets its rule. Deterministic for a
-    `seed`.
+    `targets` (N,) the state it led to. Branches count by the root of their frequency, so a rare one is heard without
+    drowning the usual one, and the depth is chosen by balanced accuracy. Deterministic for a `seed`.
 
     Raises InvariantError where shapes disagree or a feature is not finite.
     """
@@ -141,7 +141,7 @@ def state_rules(
     kept = thinned[np.isin(targets[thinned], frequent)]
     x, y = observations[kept], targets[kept]
     depth, accuracy, validated = _choose_depth(x, y, max_depth=max_depth, seed=seed)
-    tree = _tree(depth, records=len(y), seed=seed).fit(x, y)
+    tree = _tree(depth, y, seed=seed).fit(x, y)
     if accuracy is None:
         accuracy = float(np.mean(tree.predict(x) == y))
     accuracy *= float(counts[counts >= min_visits].sum() / counts.sum())
@@ -189,10 +189,13 @@ def _thinned(records: int) -> npt.NDArray[np.int64]:
     return np.linspace(0, records - 1, MAX_RECORDS).astype(np.int64)
 
 
-def _tree(depth: int, *, records: int, seed: int) -> DecisionTreeClassifier:
+def _tree(depth: int, y: Ints, *, seed: int) -> DecisionTreeClassifier:
     # One percent of the records is the least a leaf may hold: smaller ones are exceptions, not rules.
-    leaf = max(1, records // 100)
-    return DecisionTreeClassifier(max_depth=depth, class_weight="balanced", min_samples_leaf=leaf, random_state=seed)
+    names, counts = np.unique(y, return_counts=True)
+    weights = dict(zip(names.tolist(), np.sqrt(len(y) / counts).tolist(), strict=True))
+    return DecisionTreeClassifier(
+        max_depth=depth, class_weight=weights, min_samples_leaf=max(1, len(y) // 100), random_state=seed
+    )
 
 
 def _choose_depth(x: Floats, y: Ints, *, max_depth: int, seed: int) -> tuple[int, float | None, bool]:
@@ -202,13 +205,13 @@ def _choose_depth(x: Floats, y: Ints, *, max_depth: int, seed: int) -> tuple[int
         return 1, None, False
     splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
     scores = [
-        cross_val_score(_tree(depth, records=len(y), seed=seed), x, y, cv=splitter, scoring="balanced_accuracy")
+        cross_val_score(_tree(depth, y, seed=seed), x, y, cv=splitter, scoring="balanced_accuracy")
         for depth in range(1, max_depth + 1)
     ]
     best = max(scores, key=np.mean)
     enough = np.mean(best) - np.std(best) / math.sqrt(folds)
     depth = next(place for place, score in enumerate(scores, start=1) if np.mean(score) >= enough - 1e-12)
-    plain = cross_val_score(_tree(depth, records=len(y), seed=seed), x, y, cv=splitter, scoring="accuracy")
+    plain = cross_val_score(_tree(depth, y, seed=seed), x, y, cv=splitter, scoring="accuracy")
     return depth, float(np.mean(plain)), True
 
 
@@ -256,7 +259,7 @@ def _narrowed(path: Clause, feature: int, *, low: float | None = None, high: flo
 
 
 def round_between(threshold: float, values: Floats) -> float:
-    """Return the shortest decimal number that parts `values` (N,) exactly as `threshold` does (`value <= threshold`)."""
+    """Return the shortest decimal number that parts `values` (N,) as `threshold` does (`value <= threshold`)."""
     below, above = values[values <= threshold], values[values > threshold]
     if not len(below) or not len(above):
         return threshold

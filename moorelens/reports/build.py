@@ -1,8 +1,9 @@
-"""Small constructors from drawings, decision points and rules to the records of a report; they copy and name, no more."""
+"""Small constructors from drawings, decision points and rules to the records of a report: they copy and name."""
 
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -188,7 +189,7 @@ def feature_example(
     units: Sequence[str] | None = None,
     decisive: Iterable[int] = (),
 ) -> Example:
-    """Return a recorded observation (D,) with its difference to `other` (D,); `decisive` are the features of its rule."""
+    """Return a recorded observation (D,) with its difference to `other` (D,); `decisive`: features of its rule."""
     row = np.asarray(values, dtype=np.float64)
     differences = [None] * len(row) if other is None else (row - np.asarray(other, dtype=np.float64)).tolist()
     marked = set(decisive)
@@ -220,12 +221,12 @@ def dwell_bins(lengths: Mapping[int, int]) -> tuple[Bin, ...]:
         edges.append(edges[-1] * 2)
     return tuple(
         Bin(low=low, high=high - 1, count=sum(times for length, times in lengths.items() if low <= length < high))
-        for low, high in zip(edges, edges[1:], strict=False)
+        for low, high in itertools.pairwise(edges)
     )
 
 
 def frame_picture(frame: npt.ArrayLike, *, alt: str) -> Picture:
-    """Return a uint8 frame (H, W), (1, H, W) or (H, W, 3) as a PNG of its own size; the same bytes for the same frame."""
+    """Return a uint8 frame (H, W), (1, H, W) or (H, W, 3) as a PNG of its own size; equal frames give equal bytes."""
     pixels = np.asarray(frame, dtype=np.uint8)
     image = Image.fromarray(pixels[0] if pixels.ndim == 3 and pixels.shape[0] == 1 else pixels)
     return _png(image, alt=alt)

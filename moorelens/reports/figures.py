@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from moorelens.reports.data import ActionMark, Bin, Episode, ReportData
@@ -12,6 +13,8 @@ from moorelens.reports.summary import Score
 
 INK, SOFT, RULE, ACCENT = "#1c1c1c", "#6b6b6b", "#d9d9d6", "#b4432f"
 FONT = "DejaVu Sans"
+# More ticks than this would touch each other and say nothing.
+_TICKS_SHOWN = 170
 _NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 
 # Outlines in a box of 20 by 14; anything else is an ellipse.
@@ -56,59 +59,53 @@ _PLAYER_WORDS = {
 
 
 def returns_plot(data: ReportData) -> str | None:
-    """Return one row per player: each game a dot, the mean a tick, its interval a bar; None without held-out returns."""
+    """Return a row per player: each game a dot, the mean a tick, its interval a bar; None without held-out returns."""
     rows = [(row.player, row.values) for row in data.seed_returns if row.protocol == "held_out" and row.values]
     if not rows:
         return None
-    low, high = min(min(values) for _, values in rows), max(max(values) for _, values in rows)
-    ticks = _ticks(low, high)
+    ticks = _ticks(min(min(values) for _, values in rows), max(max(values) for _, values in rows))
     left, width, step = 96.0, 520.0, 26.0
     bottom = step * len(rows) + 6
 
     def x(value: float) -> float:
         return left + width * (value - ticks[0]) / ((ticks[-1] - ticks[0]) or 1.0)
 
-    parts = [
-        f'<line x1="{x(tick):.1f}" y1="2" x2="{x(tick):.1f}" y2="{bottom:.1f}" stroke="{RULE}" class="rule"/>'
-        + _text(number(tick, digits=0), x=x(tick), y=bottom + 13, anchor="middle")
-        for tick in ticks
-    ]
+    parts = []
+    for tick in ticks:
+        parts.append(_line(x(tick), 2, x(tick), bottom, color=RULE, name="rule"))
+        parts.append(_text(number(tick, digits=0), x=x(tick), y=bottom + 13, anchor="middle"))
     for place, (player, values) in enumerate(rows):
         middle = step * place + step / 2 + 2
         parts.append(_text(_PLAYER_WORDS.get(player, player), x=left - 12, y=middle + 3.5, anchor="end", ink=True))
         parts += _dots([x(value) for value in values], middle)
-        parts.append(_mean_mark(getattr(data.summary.returns, player, None), x, middle))
+        parts += _mean_mark(getattr(data.summary.returns, player, None), x, middle)
     alt = "Return of each player on each held-out game, with mean and 95 % interval."
     return _svg("".join(parts), width=left + width + 24, height=bottom + 20, name="returns", alt=alt)
 
 
 def _dots(places: Sequence[float], middle: float) -> list[str]:
     """Return one dot per game, equal ones piled up symmetrically so that none hides another."""
-    seen: dict[int, int] = {}
+    seen: Counter[int] = Counter()
     dots = []
     for place in sorted(places):
         column = round(place / 3)
-        pile = seen.get(column, 0)
-        seen[column] = pile + 1
+        pile = seen[column]
+        seen[column] += 1
         # Beyond the height of the row the pile starts over: the dots are transparent, so it darkens.
         offset = ((pile % 7 + 1) // 2) * 2.6 * (1 if pile % 2 else -1)
-        dots.append(
-            f'<circle cx="{column * 3}" cy="{middle + offset:.1f}" r="1.7" fill="{SOFT}" fill-opacity="0.55" class="dot"/>'
-        )
+        center = f'cx="{column * 3}" cy="{middle + offset:.1f}"'
+        dots.append(f'<circle {center} r="1.7" fill="{SOFT}" fill-opacity="0.55" class="dot"/>')
     return dots
 
 
-def _mean_mark(score: Score | None, x: object, middle: float) -> str:
-    assert callable(x)
+def _mean_mark(score: Score | None, x: Callable[[float], float], middle: float) -> list[str]:
     if score is None:
-        return ""
-    tick = f'<line x1="{x(score.mean):.1f}" y1="{middle - 8:.1f}" x2="{x(score.mean):.1f}" y2="{middle + 8:.1f}" stroke="{ACCENT}" stroke-width="2" class="accent"/>'
-    if score.low is None or score.high is None:
-        return tick
-    return (
-        f'<line x1="{x(score.low):.1f}" y1="{middle:.1f}" x2="{x(score.high):.1f}" y2="{middle:.1f}" stroke="{ACCENT}" '
-        f'stroke-width="3.5" stroke-opacity="0.55" class="accent"/>{tick}'
-    )
+        return []
+    marks = [_line(x(score.mean), middle - 8, x(score.mean), middle + 8, color=ACCENT, width=2, name="accent")]
+    if score.low is not None and score.high is not None:
+        bar = _line(x(score.low), middle, x(score.high), middle, color=ACCENT, width=3.5, name="accent", opacity=0.55)
+        marks.insert(0, bar)
+    return marks
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -124,22 +121,19 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def histogram(bins: Sequence[Bin], *, title: str) -> str:
-    """Return bars of equal width, each with its range below and its count above where there is room."""
+    """Return one bar per bin of `bins`, 24 at most, each with its range below."""
     shown = list(bins)[:24]
     most = max((item.count for item in shown), default=0) or 1
-    width, height = 16.0, 40.0
+    unit, tall = 16.0, 40.0
     parts = []
     for place, item in enumerate(shown):
-        tall = max(height * item.count / most, 0.8 if item.count else 0.0)
-        parts.append(
-            f'<rect x="{place * width + 1:.1f}" y="{height - tall + 10:.1f}" width="{width - 2:.1f}" height="{tall:.1f}" '
-            f'fill="{SOFT}" class="bar"/>'
-        )
+        height = max(tall * item.count / most, 0.8 if item.count else 0.0)
+        parts.append(_rect(place * unit + 1, tall - height + 10, unit - 2, height, fill=SOFT, name="bar"))
         label = str(item.low) if item.low == item.high else f"{item.low}\u2013{item.high}"
         if len(shown) <= 12 or place % 3 == 0:
-            parts.append(_text(label, x=(place + 0.5) * width, y=height + 20, anchor="middle", size=7.5))
-    total = sum(item.count for item in bins)
-    return _svg("".join(parts), width=max(width * len(shown), 60), height=height + 26, name="histogram", alt=f"{title}; {count(total)} stays in all.")  # fmt: skip
+            parts.append(_text(label, x=(place + 0.5) * unit, y=tall + 20, anchor="middle", size=7.5))
+    alt = f"{title}; {count(sum(item.count for item in bins))} stays in all."
+    return _svg("".join(parts), width=max(unit * len(shown), 60), height=tall + 26, name="histogram", alt=alt)
 
 
 def episode_strip(episode: Episode, marks: Mapping[int, ActionMark]) -> str:
@@ -151,38 +145,42 @@ def episode_strip(episode: Episode, marks: Mapping[int, ActionMark]) -> str:
     for step in range(1, steps + 1):
         if step == steps or episode.actions[step] != episode.actions[start]:
             fill = marks.get(episode.actions[start], silent_mark()).fill
-            parts.append(
-                f'<rect x="{start * unit:.2f}" y="0" width="{(step - start) * unit:.2f}" height="{height}" fill="{fill}"/>'
-            )
+            parts.append(_rect(start * unit, 0, (step - start) * unit, height, fill=fill, name="run"))
             start = step
-    for step in episode.decisions if len(episode.decisions) <= 170 else ():
+    for step in episode.decisions if len(episode.decisions) <= _TICKS_SHOWN else ():
         x = (step + 0.5) * unit
-        parts.append(
-            f'<line x1="{x:.2f}" y1="{height}" x2="{x:.2f}" y2="{height + 4}" stroke="{SOFT}" stroke-width="0.8" class="tick"/>'
-        )
+        parts.append(_line(x, height, x, height + 4, color=SOFT, width=0.8, name="tick"))
     alt = f"{count(steps)} steps coloured by action, return {number(episode.total)}."
     return _svg("".join(parts), width=width, height=height + 5, name="strip", alt=alt)
 
 
 def share_bar(share: float) -> str:
     """Return a thin bar of length `share` (0..1)."""
-    body = (
-        f'<rect x="0" y="0" width="100" height="4" fill="{RULE}" class="rule-fill"/>'
-        f'<rect x="0" y="0" width="{100 * min(max(share, 0.0), 1.0):.1f}" height="4" fill="{SOFT}" class="bar"/>'
-    )
-    return f'<svg {_NAMESPACE} class="share" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">{body}</svg>'
+    length = 100 * min(max(share, 0.0), 1.0)
+    body = _rect(0, 0, 100, 4, fill=RULE, name="rule-fill") + _rect(0, 0, length, 4, fill=SOFT, name="bar")
+    head = f'{_NAMESPACE} class="share" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true"'
+    return f"<svg {head}>{body}</svg>"
+
+
+def _line(
+    x1: float, y1: float, x2: float, y2: float, *, color: str, name: str, width: float = 1.0, opacity: float = 1.0
+) -> str:
+    ends = f'x1="{x1:.2f}" y1="{y1:.2f}" x2="{x2:.2f}" y2="{y2:.2f}"'
+    return f'<line {ends} stroke="{color}" stroke-width="{width:g}" stroke-opacity="{opacity:g}" class="{name}"/>'
+
+
+def _rect(x: float, y: float, width: float, height: float, *, fill: str, name: str) -> str:
+    box = f'x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{height:.2f}"'
+    return f'<rect {box} fill="{fill}" class="{name}"/>'
 
 
 def _text(words: str, *, x: float, y: float, anchor: str, size: float = 9.5, ink: bool = False) -> str:
     color, name = (INK, "ink") if ink else (SOFT, "soft")
-    return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-family="{FONT}" font-size="{size:g}" fill="{color}" '
-        f'class="{name}">{escape(words)}</text>'
-    )
+    font = f'text-anchor="{anchor}" font-family="{FONT}" font-size="{size:g}"'
+    return f'<text x="{x:.1f}" y="{y:.1f}" {font} fill="{color}" class="{name}">{escape(words)}</text>'
 
 
 def _svg(body: str, *, width: float, height: float, name: str, alt: str) -> str:
-    return (
-        f'<svg {_NAMESPACE} class="figure {name}" viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" '
-        f'role="img" aria-label="{escape(alt, quote=True)}">{body}</svg>'
-    )
+    size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
+    label = f'role="img" aria-label="{escape(alt, quote=True)}"'
+    return f'<svg {_NAMESPACE} class="figure {name}" {size} {label}>{body}</svg>'

@@ -21,6 +21,13 @@ def number(value: float | None, *, digits: int = 1) -> str:
     return f"{value:,.{min(decimals, 4)}f}".replace(",", "\u202f").replace("-", MINUS)
 
 
+def feature(value: float) -> str:
+    """Return a feature value with three significant digits, at most four decimals, no powers of ten: `−0.0042`."""
+    decimals = 0 if value == 0 else min(max(2 - math.floor(math.log10(abs(value))), 0), 4)
+    rounded = round(value, decimals)
+    return f"{rounded + 0.0:,.{decimals if rounded else 0}f}".replace(",", "\u202f").replace("-", MINUS)
+
+
 def signed(value: float | None) -> str:
     """Return a number with its sign, `+0.12` or `−0.12`; zero has none."""
     if value is None:
@@ -37,8 +44,8 @@ def share(value: float | None) -> str:
         return f"{MINUS if percent < 0 else ''}<0.1\u202f%"
     if 99 < percent < 100:
         return f"{min(math.floor(percent * 100) / 100, 99.99):g}\u202f%"
-    if percent == round(percent):
-        return f"{percent:.0f}\u202f%".replace("-", MINUS)
+    if percent in (0, 100):
+        return f"{percent:.0f}\u202f%"
     return f"{percent:.1f}\u202f%".replace("-", MINUS)
 
 
@@ -57,6 +64,11 @@ def span(low: float | None, high: float | None, *, as_share: bool = False) -> st
         # Both ends with the decimals of the larger one: "0.8 to 35.7".
         return f"{number(round(low, 1))} to {number(round(high, 1))}"
     return f"{number(low)} to {number(high)}"
+
+
+def times(value: int) -> str:
+    """Return `once`, `twice`, `17 times`."""
+    return {1: "once", 2: "twice"}.get(value, f"{count(value)} times")
 
 
 def plural(value: float, noun: str, several: str | None = None) -> str:

@@ -74,7 +74,7 @@ def _view_data(view: MachineView) -> dict[str, Any]:
                 "symbols": f"{symbols} and {count(more)} more" if more > 0 else symbols,
             }
         )
-    return {"key": view.key, "states": _states_data(view, leaving), "edges": edges}
+    return {"key": view.key, "start": view.start or "", "states": _states_data(view, leaving), "edges": edges}
 
 
 def _states_data(view: MachineView, leaving: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The report as it is read, once for HTML and PDF: numbered figures and tables, sentences, rows; all numbers formatted."""
+"""The report as it is read, once for HTML and PDF: figures and tables numbered, sentences made, numbers formatted."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from moorelens.reports.data import (
     ReportData,
 )
 from moorelens.reports.figures import episode_strip, histogram, returns_plot, silent_mark
-from moorelens.reports.format import count, number, plural, share, signed, span
+from moorelens.reports.format import count, feature, number, plural, share, span, times
 from moorelens.reports.methods import SOURCES, Source, methods_text
 from moorelens.reports.tables import Table, kinds, tables
 from moorelens.reports.verdicts import Verdict, headline, verdicts
 
 # More of these make a page nobody reads; the rest stays in report-data.json, and the page says how many.
 DECISIONS_SHOWN = 12
+DECISIONS_OPEN = 4
 BRANCHES_SHOWN = 4
 ROWS_SHOWN = 400
 FEATURES_SHOWN = 12
@@ -120,6 +121,7 @@ class Page:
     returns_plot: str | None
     returns_number: int
     decisions: tuple[DecisionEntry, ...]
+    decisions_open: int
     decisions_left: str | None
     no_decisions: str
     has_rules: bool
@@ -147,6 +149,8 @@ def build_page(data: ReportData) -> Page:
         returns_plot=plot,
         returns_number=2 if data.views else 1,
         decisions=tuple(_decision(decision, marks) for decision in shown),
+        # One more is not worth a fold.
+        decisions_open=DECISIONS_OPEN if len(shown) > DECISIONS_OPEN + 1 else len(shown),
         decisions_left=f"{plural(left, 'lighter decision point')} are in the table only." if left > 0 else None,
         no_decisions=_no_decisions(data),
         has_rules=any(branch.rule for decision in shown for branch in decision.branches),
@@ -183,8 +187,9 @@ def _sections(data: ReportData) -> tuple[tuple[str, str], ...]:
         ("saliency", "Saliency", data.saliency is not None),
     )
     return (
-        ("findings", "In short"), ("machine", "The machine"), ("decisions", "Decisions"), ("faithfulness", "Faithfulness"),
-        ("size", "Reductions"), ("memory", "Memory"), *((key, title) for key, title, there in optional if there),
+        ("findings", "In short"), ("machine", "The machine"), ("decisions", "Decisions"),
+        ("faithfulness", "Faithfulness"), ("size", "Reductions"), ("memory", "Memory"),
+        *((key, title) for key, title, there in optional if there),
         ("settings", "Settings"), ("methods", "Methods"),
     )  # fmt: skip
 
@@ -266,7 +271,7 @@ def _branch(branch: Branch, marks: dict[int, ActionMark]) -> BranchEntry:
         label=branch.target_label,
         share=branch.share,
         share_text=share(branch.share),
-        count_text=f"{count(branch.count)} times, {plural(branch.symbol_total, 'symbol')}",
+        count_text=f"{times(branch.count)}, on {plural(branch.symbol_total, 'symbol')}",
         rule=None if rule is None else rule.text,
         rule_note=""
         if rule is None
@@ -290,9 +295,10 @@ def _telling(values: tuple[FeatureValue, ...]) -> tuple[FeatureValue, ...]:
 
 def _feature(value: FeatureValue) -> FeatureEntry:
     unit = f"\u202f{value.unit}" if value.unit else ""
-    difference = "" if value.difference is None else signed(value.difference)
+    sign = "+" if value.difference is not None and value.difference > 0 else ""
+    difference = "" if value.difference is None else f"{sign}{feature(value.difference)}"
     return FeatureEntry(
-        name=value.name, value=f"{number(value.value, digits=2)}{unit}", difference=difference, decisive=value.decisive
+        name=value.name, value=f"{feature(value.value)}{unit}", difference=difference, decisive=value.decisive
     )
 
 

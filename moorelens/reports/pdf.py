@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from importlib import resources
+from importlib import import_module, resources
 from importlib.util import find_spec
 from typing import Any
 
@@ -28,11 +28,10 @@ def render_pdf(data: ReportData) -> bytes:
     """
     if find_spec("typst") is None:
         raise MissingToolError(
-            "A PDF report needs Typst, and it is not installed here: `pip install typst` brings it; report.html has the "
-            "same content."
+            "A PDF report needs Typst, and it is not installed here: `pip install typst` brings it; report.html has "
+            "the same content."
         )
-    import typst
-
+    typst: Any = import_module("typst")
     folder = resources.files("moorelens.reports")
     files = pdf_files(data)
     files["main.typ"] = (folder / "templates" / _TEMPLATE).read_bytes()
@@ -43,13 +42,15 @@ def render_pdf(data: ReportData) -> bytes:
                 files,
                 format="pdf",
                 font_paths=[str(fonts)],
-                # Fonts of this machine only where the shipped ones lack the letters: Chinese or Arabic names, for example.
+                # Fonts of this machine only where the shipped ones lack the letters: Chinese or Arabic names, say.
                 ignore_system_fonts=not any(ord(letter) > 0x2FFF or 0x0590 <= ord(letter) < 0x1E00 for letter in text),
                 pdf_standards=["ua-1"],
                 timestamp=_TIMESTAMP,
             )
         except typst.TypstError as error:
-            raise InvariantError(f"Typst sets every report, and it refused this one ({error}): please report it.") from error
+            raise InvariantError(
+                f"Typst sets every report, and it refused this one ({error}): please report it."
+            ) from error
     return bytes(made)
 
 
@@ -104,7 +105,14 @@ def _view(view: MachineView, place: int, files: Files) -> dict[str, Any]:
     name = f"view{place}.svg"
     files[name] = svg.encode("utf-8")
     states = f"{len(view.states)} states and {len(view.edges)} edges"
-    return {**entry, "file": name, "width": size.width, "height": size.height, "alt": f"{view.title}: {states}."}
+    return {
+        **entry,
+        "file": name,
+        "width": size.width,
+        "height": size.height,
+        "alt": f"{view.title}: {states}.",
+        "states": len(view.states),
+    }
 
 
 def _drawing(name: str, svg: str | None, files: Files) -> dict[str, str] | None:

@@ -13,9 +13,9 @@ _ELEMENTS = frozenset(
     {"svg", "g", "title", "text", "tspan", "path", "polygon", "polyline", "ellipse", "circle", "rect", "line"}
 )
 _ATTRIBUTES = frozenset({
-    "id", "class", "transform", "viewBox", "width", "height", "points", "d", "cx", "cy", "rx", "ry", "r", "x", "y", "x1",
-    "y1", "x2", "y2", "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill-opacity", "opacity",
-    "text-anchor", "font-size", "font-family", "font-weight", "font-style", "stroke-linecap", "stroke-linejoin",
+    "id", "class", "transform", "viewBox", "width", "height", "points", "d", "cx", "cy", "rx", "ry", "r", "x", "y",
+    "x1", "y1", "x2", "y2", "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill-opacity",
+    "opacity", "text-anchor", "font-size", "font-family", "font-weight", "font-style", "stroke-linecap", "stroke-linejoin",
 })  # fmt: skip
 _TITLED = frozenset({"graph", "node", "edge", "cluster"})
 

@@ -15,7 +15,7 @@ Align = Literal["left", "right"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What one cell says; `path` and `value` where it shows a number of the summary, `bar` (0..1) where it has a length."""
+    """What one cell says; `path` and `value` where it shows a number of the summary, `bar` (0..1) a length."""
 
     text: str
     path: str | None = None
@@ -118,8 +118,8 @@ def _returns(data: ReportData) -> _Draft | None:
         columns=_columns("player", "mean", "95 % interval", "games", "decided", "loss", "95 % interval"),
         rows=tuple(rows),
         note=(
-            "Every player meets the same seeds, none of which was used for fitting or selection. Decided: share of steps "
-            "taken by a recorded transition. Loss: paired difference, policy minus player, in units of return."
+            "Every player meets the same seeds, none of which was used for fitting or selection. Decided: share of "
+            "steps taken by a recorded transition. Loss: paired difference, policy minus player, in units of return."
         ),
     )
 
@@ -148,6 +148,14 @@ def _bounded(score: Score | Interval, *, as_share: bool = False) -> str:
     return span(score.low, score.high, as_share=as_share)
 
 
+def _interval(interval: Interval | None, *, points: bool) -> str:
+    if interval is None:
+        return "\u2013"
+    if points and interval.low is not None and interval.high is not None:
+        return f"{signed(round(100 * interval.low, 1))} to {signed(round(100 * interval.high, 1))}"
+    return _bounded(interval, as_share=True)
+
+
 def _plain_returns(data: ReportData, returns: Returns, *, block: str, title: str, note: str) -> _Draft | None:
     scores = [(key, name, getattr(returns, key)) for key, name in _PLAYERS]
     rows = tuple(_score_cells(f"{block}.{key}", name, score) for key, name, score in scores if score is not None)
@@ -172,7 +180,7 @@ def _assisted(data: ReportData) -> _Draft | None:
         data.summary.returns_assisted,
         block="returns_assisted",
         title="Return with the network helping out",
-        note="Where the machine has no recorded transition, the network takes the step; the machine rejoins when it can.",
+        note="Without a recorded transition the network takes the step; the machine rejoins when it can.",
     )
 
 
@@ -192,7 +200,7 @@ def _fidelity(data: ReportData) -> _Draft | None:
         "fidelity",
         _FIDELITY,
         title="Agreement",
-        note="Shares of steps on held-out games, except the first row, which is on the traces the machine was built from.",
+        note="Shares of steps on held-out games; the first row is on the traces the machine was built from.",
     )
 
 
@@ -211,8 +219,8 @@ def _memory(data: ReportData) -> _Draft | None:
         _MEMORY,
         title="Use of memory",
         note=(
-            "A machine with few states does not show that memory is unused, nor one with many that it is used; these four "
-            "numbers do."
+            "A machine with few states does not show that memory is unused, nor one with many that it is used; these "
+            "four numbers do."
         ),
     )
 
@@ -231,13 +239,13 @@ def _share_rows(
             (
                 _words(words, note=remark),
                 _value(value, path=path, shape=shape),
-                _words(_bounded(interval, as_share=True) if interval is not None else "\u2013"),
+                _words(_interval(interval, points=key == "memory_gain")),
                 _words(count(interval.n) if interval is not None else "\u2013"),
             )
         )
     if all(row[1].missing for row in rows):
         return None
-    return _Draft(title=title, columns=_columns("", "value", "95 % interval", "n"), rows=tuple(rows), note=note)
+    return _Draft(title=title, columns=_columns("", "value", "95 % interval", "games"), rows=tuple(rows), note=note)
 
 
 def signed_share(value: float | None) -> str:
@@ -253,8 +261,8 @@ def _sizes(data: ReportData) -> _Draft | None:
         columns=(Column(title="step", align="left"), Column(title="states"), Column(title="symbols"),
                  Column(title="edges"), Column(title="decision points"), Column(title="what it does", align="left")),
         rows=tuple(_size_cells(step, most=most) for step in steps),
-        note="The silent start is not counted as a state. Folding is a different machine, not a further step: it joins all "
-        "states that no recorded observation tells apart.",
+        note="The silent start is not counted as a state. Folding is a different machine, not a further step: it joins "
+        "all states that no recorded observation tells apart.",
     )  # fmt: skip
 
 
@@ -275,23 +283,25 @@ def _dash(value: int | None) -> Cell:
 
 
 def _decisions(data: ReportData) -> _Draft | None:
+    ruled = any(decision.rule_accuracy is not None for decision in data.decisions)
     return _Draft(
         title="Decision points, heaviest first",
         columns=(
             Column(title="state", align="left"), Column(title="does", align="left"), Column(title="kind", align="left"),
-            Column(title="visits"), Column(title="share of steps"), Column(title="branches"), Column(title="weight, bits"),
-            Column(title="rule is right"),
+            Column(title="visits"), Column(title="share of steps"), Column(title="branches"),
+            Column(title="weight, bits"), *((Column(title="rule is right"),) if ruled else ()),
         ),
-        rows=tuple(_decision_cells(decision) for decision in data.decisions),
+        rows=tuple(_decision_cells(decision, ruled=ruled) for decision in data.decisions),
         note=(
             "Weight: visits times the entropy of the branch taken. Kinds: action, the very next action depends on it; "
-            "semantic, some later action does; cosmetic, none does; dwell, stay or leave. The last column is how often the "
-            "rules name the branch that is taken."
+            "semantic, some later action does; cosmetic, none does; dwell, stay or leave."
+            + (" The last column is how often the rules name the branch that is taken." if ruled else "")
         ),
     )  # fmt: skip
 
 
-def _decision_cells(decision: DecisionPoint) -> tuple[Cell, ...]:
+def _decision_cells(decision: DecisionPoint, *, ruled: bool) -> tuple[Cell, ...]:
+    accuracy = decision.rule_accuracy
     return (
         _words(decision.label),
         _words(decision.word),
@@ -300,12 +310,12 @@ def _decision_cells(decision: DecisionPoint) -> tuple[Cell, ...]:
         _value(decision.share, shape=share),
         _value(len(decision.branches), shape=count),
         _value(decision.weight_bits),
-        _words("\u2013") if decision.rule_accuracy is None else _value(decision.rule_accuracy, shape=share),
+        *((_words("\u2013") if accuracy is None else _value(accuracy, shape=share),) if ruled else ()),
     )
 
 
 def kinds(decision: DecisionPoint) -> str:
-    """Return the kinds of a decision point that say more than "structural", or "cosmetic" where no action depends on it."""
+    """Return the kinds of a decision point that say more than "structural", or "cosmetic" where there is none."""
     known = [flag for flag in ("action", "semantic", "dwell", "stochastic") if flag in decision.flags]
     if "action" in known:
         known = [flag for flag in known if flag != "semantic"]
@@ -333,7 +343,8 @@ def _saliency(data: ReportData) -> _Draft | None:
     rows = tuple(
         (
             _words(labels.get(row.decision, row.decision)), _value(row.pairs, shape=count),
-            _value(row.skipped, shape=count), _value(row.flip_salient, shape=share), _value(row.flip_other, shape=share),
+            _value(row.skipped, shape=count), _value(row.flip_salient, shape=share),
+            _value(row.flip_other, shape=share),
         )
         for row in data.saliency.rows
     )  # fmt: skip

@@ -51,7 +51,7 @@ def headline(data: ReportData) -> str:
 
 
 def kept_level(policy: float, loss: Score) -> Level:
-    """Return how much of the policy's return is kept, judged by the mean and, if there is one, the interval's bad end."""
+    """Return how much of the policy's return is kept: by the mean and, if there is one, the interval's bad end."""
     scale = abs(policy) or 1.0
     if loss.mean <= KEPT * scale:
         return "good" if loss.high is None or loss.high <= MOSTLY_KEPT * scale else "mixed"
@@ -253,8 +253,8 @@ def _saliency(data: ReportData) -> Verdict | None:
     if saliency.flip_salient is None or saliency.flip_other is None:
         return None
     answer = (
-        f"Replacing the part of the observation marked as salient changes the branch in {share(saliency.flip_salient)} of "
-        f"{plural(saliency.pairs or 0, 'pair')}; replacing as much elsewhere, in {share(saliency.flip_other)}."
+        f"Replacing the part of the observation marked as salient changes the branch in {share(saliency.flip_salient)} "
+        f"of {plural(saliency.pairs or 0, 'pair')}; replacing as much elsewhere, in {share(saliency.flip_other)}."
     )
     level: Level = "good" if saliency.flip_salient > saliency.flip_other else "poor"
     return Verdict(

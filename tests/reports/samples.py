@@ -1,14 +1,16 @@
 """Report data to look at and to test with: a small controller played on a cart and pole, and a made-up Atari machine.
 
-Machines, decisions, rules and examples come from simulated episodes. The returns and fidelities are MADE UP: they are here
-to fill the tables and measure nothing.
+Machines, decisions, rules and examples come from simulated episodes. The returns and fidelities are MADE UP: they are
+here to fill the tables and measure nothing.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -120,14 +122,16 @@ def recorded_cart_pole(*, episodes: int = 12, steps: int = 300, seed: int = 0) -
     return Recorded(machine=machine, traces=traces, observations=np.array(seen, dtype=np.float32))
 
 
-def cart_pole_report(*, name: str = "cartpole-gru32", env: str = "CartPole-v1", rename: tuple[str, str] | None = None) -> ReportData:
+def cart_pole_report(
+    *, name: str = "cartpole-gru32", env: str = "CartPole-v1", rename: tuple[str, str] | None = None
+) -> ReportData:
     """Report data of the controller; `rename` replaces the two action names."""
     recorded = recorded_cart_pole()
     machine = recorded.machine if rename is None else _renamed(recorded.machine, rename)
     recorded = Recorded(machine=machine, traces=recorded.traces, observations=recorded.observations)
     traces = recorded.traces
     before = previous_states(traces, start=machine.start)
-    rules = branch_rules(recorded.observations, before, traces.states, feature_names=FEATURES, units=UNITS)
+    rules = branch_rules(recorded.observations, before, traces.states, feature_names=FEATURES)
     reduction = reduce(machine, traces=traces)
     reduced = reduction.reduced
     styles = action_styles(machine.action_names)
@@ -172,9 +176,7 @@ def cart_pole_report(*, name: str = "cartpole-gru32", env: str = "CartPole-v1", 
 
 
 def _renamed(machine: MooreMachine, names: tuple[str, str]) -> MooreMachine:
-    from dataclasses import replace
-
-    return replace(machine, action_names=names)
+    return dataclasses.replace(machine, action_names=names)
 
 
 def macro_rules(rules: Mapping[int, StateRules], reduced: ReducedMachine) -> dict[tuple[int, int], str]:
@@ -204,7 +206,9 @@ def _decisions(recorded: Recorded, drawing: Drawing, rules: Mapping[int, StateRu
         ranked = sorted(point.branches, key=lambda branch: (-branch.count, branch.target))
         entry = rules.get(point.state)
         examples = {
-            branch.target: _example(recorded, chosen, branch.target, other=ranked[1 if branch is ranked[0] else 0].target, entry=entry)
+            branch.target: _example(
+                recorded, chosen, branch.target, other=ranked[1 if branch is ranked[0] else 0].target, entry=entry
+            )
             for branch in ranked
         }
         made = decision_point(
@@ -216,7 +220,9 @@ def _decisions(recorded: Recorded, drawing: Drawing, rules: Mapping[int, StateRu
     return tuple(found)
 
 
-def _example(recorded: Recorded, chosen: Mapping[int, int], target: int, *, other: int, entry: StateRules | None) -> Example:
+def _example(
+    recorded: Recorded, chosen: Mapping[int, int], target: int, *, other: int, entry: StateRules | None
+) -> Example:
     step = chosen[target]
     episode = int(np.searchsorted(recorded.traces.offsets, step, side="right")) - 1
     rule = None if entry is None else entry.rule(target)
@@ -374,7 +380,11 @@ def _reductions(history: tuple[object, ...], machine: MooreMachine) -> tuple[Red
                 decisions=decisions, merged=words,
             )
         )  # fmt: skip
-    steps.append(ReductionStep(key="folded", title="Folded", states=5, symbols=21, edges=19, merged="another machine: at least 4 states"))
+    steps.append(
+        ReductionStep(
+            key="folded", title="Folded", states=5, symbols=21, edges=19, merged="another machine: at least 4 states"
+        )
+    )
     return tuple(steps)
 
 
@@ -400,7 +410,9 @@ def pong_report(*, states: int = 120) -> ReportData:
             fork = state % 6 == 5
             symbol = int(rng.integers(0, 4 if fork else 2)) + 4 * (state % 40)
             key = (state, symbol)
-            jumps.setdefault(key, (state + 1) % states if not fork or rng.random() < 0.45 else int(rng.integers(0, states)))
+            jumps.setdefault(
+                key, (state + 1) % states if not fork or rng.random() < 0.45 else int(rng.integers(0, states))
+            )
             state = jumps[key]
             codes.append([state // 100, state % 100])
             symbols.append([symbol // 100, symbol % 100])
@@ -427,7 +439,9 @@ def pong_report(*, states: int = 120) -> ReportData:
             key = f"frame-{place}-{number}"
             other = frames[1 if number == 0 else 0]
             pictures[key] = frame_picture(frames[number], alt="The network's input, 80 by 80")
-            pictures[f"{key}-difference"] = difference_picture(frames[number], other, alt="Difference to the other branch")
+            pictures[f"{key}-difference"] = difference_picture(
+                frames[number], other, alt="Difference to the other branch"
+            )
             examples[branch.target] = Example(
                 place=Place(episode=0, step=40 + place), symbol="o7", picture=key, difference=f"{key}-difference"
             )
@@ -437,8 +451,6 @@ def pong_report(*, states: int = 120) -> ReportData:
         if made is not None:
             decisions.append(made)
     base = cart_pole_report(name="mmn_pong_gru32", env="ALE/Pong-v5")
-    import msgspec
-
     policy = Score(mean=21.0, low=None, high=None, n=1)
     summary = msgspec.structs.replace(
         base.summary,
@@ -448,15 +460,23 @@ def pong_report(*, states: int = 120) -> ReportData:
             reduced=MachineScore(mean=20.0, low=None, high=None, n=1, decided=0.998),
         ),
         sizes=Sizes(
-            machine=MachineSize(states=machine.n_states, symbols=machine.n_symbols, transitions=machine.n_transitions, conflicts=machine.n_conflicts),
-            reduced=ReducedSize(states=reduction.reduced.n_states, symbols=reduction.reduced.n_symbols, edges=reduction.reduced.n_edges),
+            machine=MachineSize(
+                states=machine.n_states,
+                symbols=machine.n_symbols,
+                transitions=machine.n_transitions,
+                conflicts=machine.n_conflicts,
+            ),
+            reduced=ReducedSize(
+                states=reduction.reduced.n_states, symbols=reduction.reduced.n_symbols, edges=reduction.reduced.n_edges
+            ),
         ),
         decisions=Decisions(**decision_counts(decision_points(machine))),
     )
     return msgspec.structs.replace(
         base,
         subject=msgspec.structs.replace(
-            base.subject, env_kind="atari", action_names=names, feature_names=None, feature_units=None, policy="mmn:mmn_pong_gru32.p",
+            base.subject, env_kind="atari", action_names=names, feature_names=None, feature_units=None,
+            policy="mmn:mmn_pong_gru32.p",
             max_steps=None, reward_threshold=None,
         ),
         summary=summary,

@@ -26,8 +26,18 @@
       tab.tabIndex = place === index ? 0 : -1;
       panels[place].hidden = captions[place].hidden = place !== index;
     });
+    begin(index);
     if (focus) tabs[index].focus();
     clear();
+  }
+
+  // A hidden drawing has no size, so each begins when it is first shown.
+  const begun = new Set();
+  function begin(index) {
+    const start = document.getElementById(data.views[index].start);
+    if (begun.has(index) || !cameras.has(index)) return;
+    begun.add(index);
+    cameras.get(index).begin(start);
   }
 
   tabs.forEach((tab, index) => {
@@ -48,12 +58,34 @@
       const area = svg.getBoundingClientRect();
       return Math.max(box.width / area.width, box.height / area.height);
     };
+    const place = (node) => {
+      const spot = node.getBBox(), base = svg.querySelector(".graph").transform.baseVal.consolidate();
+      return { x: spot.x + spot.width / 2 + (base ? base.matrix.e : 0), y: spot.y + spot.height / 2 + (base ? base.matrix.f : 0) };
+    };
     const point = (event) => {
       const spot = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
       return { x: spot.x, y: spot.y };
     };
     return {
       fit() { box = { ...home }; apply(); },
+      // Where all at once would be too small to read, begin at the start, and let "Fit" show the rest.
+      begin(start) {
+        if (!start || scale() < 2) return;
+        const factor = 1.25 / scale(), spot = place(start);
+        box.width *= factor;
+        box.height *= factor;
+        box.x = Math.min(Math.max(spot.x - box.width / 2, home.x), home.x + home.width - box.width);
+        box.y = Math.max(spot.y - box.height * 0.08, home.y);
+        const area = svg.getBoundingClientRect();
+        // The drawing keeps its proportions; give the box those of the window so that all of it is used.
+        const ratio = area.width / area.height;
+        if (box.width / box.height < ratio) {
+          const width = box.height * ratio;
+          box.x -= (width - box.width) / 2;
+          box.width = width;
+        } else box.height = box.width / ratio;
+        apply();
+      },
       move(dx, dy) { const unit = scale(); box.x += dx * unit; box.y += dy * unit; apply(); },
       zoom(factor, around) {
         const width = Math.min(Math.max(box.width * factor, home.width / 40), home.width * 1.5);
@@ -66,14 +98,16 @@
         apply();
       },
       center(node) {
-        const spot = node.getBBox(), base = svg.querySelector(".graph").transform.baseVal.consolidate();
-        const dx = base ? base.matrix.e : 0, dy = base ? base.matrix.f : 0;
-        box.x = spot.x + spot.width / 2 + dx - box.width / 2;
-        box.y = spot.y + spot.height / 2 + dy - box.height / 2;
+        const spot = place(node);
+        box.x = spot.x - box.width / 2;
+        box.y = spot.y - box.height / 2;
         apply();
       },
       point,
-      whole: () => box.width >= home.width * 0.999,
+      sees(node) {
+        const spot = place(node);
+        return spot.x > box.x && spot.x < box.x + box.width && spot.y > box.y && spot.y < box.y + box.height;
+      },
     };
   }
 
@@ -127,6 +161,11 @@
         choose(index, node.id);
       } else return;
       event.preventDefault();
+    });
+    // A state reached by keyboard outside the window is brought into it.
+    svg.addEventListener("focusin", (event) => {
+      const node = event.target.closest("[role=button]");
+      if (node && node.matches(":focus-visible") && !view.sees(node)) view.center(node);
     });
     svg.addEventListener("click", (event) => {
       if (travelled > 4) return;
@@ -189,8 +228,8 @@
     const index = data.views.findIndex((view) => view.key === link.dataset.show);
     if (index < 0 || !cameras.has(index)) return;
     choose(index, link.dataset.node);
-    const view = cameras.get(index);
-    if (!view.whole()) view.center(document.getElementById(link.dataset.node));
+    const node = document.getElementById(link.dataset.node);
+    if (node && !cameras.get(index).sees(node)) cameras.get(index).center(node);
   }));
 
   function follow() {
@@ -198,13 +237,18 @@
     if (!match) return;
     const [key, ...rest] = decodeURIComponent(match[1]).split(":");
     const index = data.views.findIndex((view) => view.key === key);
-    if (index >= 0) { choose(index, rest.join(":")); figure.scrollIntoView(); }
+    const node = document.getElementById(rest.join(":"));
+    if (index < 0 || !node || !cameras.has(index)) return;
+    choose(index, node.id);
+    if (!cameras.get(index).sees(node)) cameras.get(index).center(node);
+    figure.scrollIntoView();
   }
 
   panels.forEach((panel, index) => {
     const viewport = panel.querySelector(".viewport");
     if (viewport) attach(viewport, index);
   });
+  begin(0);
   window.addEventListener("hashchange", follow);
   follow();
 })();

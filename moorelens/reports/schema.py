@@ -1,0 +1,36 @@
+"""The JSON Schemas of `summary.json` and `report-data.json`: made from the records, shipped as files, checked by a test.
+
+`python -m moorelens.reports.schema FOLDER` writes them anew.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from moorelens.reports.data import ReportData
+from moorelens.reports.summary import Record, RunSummary
+
+RECORDS: dict[str, type[Record]] = {"summary": RunSummary, "report-data": ReportData}
+
+
+def make_schema(name: str) -> bytes:
+    """Return the JSON Schema of `summary` or `report-data` as it follows from its record."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(RECORDS[name])}
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
+
+
+def load_schema(name: str) -> dict[str, Any]:
+    """Return the shipped JSON Schema of `summary` or `report-data`."""
+    path = resources.files("moorelens.reports") / "schemas" / f"{name}.schema.json"
+    schema: dict[str, Any] = msgspec.json.decode(path.read_bytes())
+    return schema
+
+
+if __name__ == "__main__":
+    for record in RECORDS:
+        (Path(sys.argv[1]) / f"{record}.schema.json").write_bytes(make_schema(record))
