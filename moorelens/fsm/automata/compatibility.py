@@ -74,8 +74,7 @@ def incompatibility(machine: MooreMachine) -> Flags | None:
     spoken = machine.actions != BOT
     apart: Flags = (machine.actions[:, None] != machine.actions[None, :]) & spoken[:, None] & spoken[None, :]
     flat = apart.reshape(-1)
-    new = np.unique(parents[flat[children]])
-    new = new[~flat[new]]
+    new = _fresh(parents[flat[children]], flat)
     order = np.argsort(children, kind="stable")
     children, parents = children[order], parents[order]
     while len(new):
@@ -83,10 +82,9 @@ def incompatibility(machine: MooreMachine) -> Flags | None:
         flat[(new % n) * n + new // n] = True
         # Every pair of transitions is listed for one order of its states only, so both orders of a new pair are looked
         # up.
-        both = np.unique(np.concatenate([new, (new % n) * n + new // n]))
+        both = np.concatenate([new, (new % n) * n + new // n])
         low, high = np.searchsorted(children, both), np.searchsorted(children, both, side="right")
-        new = np.unique(parents[_ranges(low, high)])
-        new = new[~flat[new]]
+        new = _fresh(parents[_ranges(low, high)], flat)
     apart |= apart.T
     return apart
 
@@ -107,6 +105,18 @@ def _transition_pairs(machine: MooreMachine) -> tuple[Counts, Counts] | None:
     keep = targets[left] != targets[right]
     left, right = left[keep], right[keep]
     return sources[left] * n + sources[right], targets[left] * n + targets[right]
+
+
+def _fresh(keys: Counts, known: Flags) -> Counts:
+    """Return those of `keys` that are not `known` yet, each once; by flags where that is cheaper than sorting."""
+    keys = keys[~known[keys]]
+    if 32 * len(keys) > len(known):
+        flags = np.zeros(len(known), dtype=np.bool_)
+        flags[keys] = True
+        return np.flatnonzero(flags)
+    keys = np.sort(keys)
+    distinct: Counts = keys[np.concatenate([keys[:1] >= 0, keys[1:] != keys[:-1]])]
+    return distinct
 
 
 def _ranges(low: Counts, high: Counts) -> Counts:

@@ -33,11 +33,13 @@ def refine(machine: MooreMachine, *, initial: npt.ArrayLike, rounds: int = ROUND
         return blocks
     deterministic = machine.n_conflicts == 0
     offsets = row_offsets(machine)
-    blocks = _split(blocks, machine.symbols, offsets)
+    if deterministic:
+        blocks = _split(blocks, machine.symbols, offsets)
+    else:
+        blocks = _split_sets(blocks, machine, np.zeros_like(machine.targets))
     for _ in range(rounds):
-        finer = (
-            _split(blocks, blocks[machine.targets], offsets) if deterministic else _split_sets(blocks, machine, offsets)
-        )
+        labels = blocks[machine.targets]
+        finer = _split(blocks, labels, offsets) if deterministic else _split_sets(blocks, machine, labels)
         if finer.max() == blocks.max():
             return blocks
         blocks = finer
@@ -58,9 +60,9 @@ def _split(blocks: Ids, labels: Ids, offsets: npt.NDArray[np.int64]) -> Ids:
     return number_blocks(list(zip(blocks.tolist(), rows, strict=True)))
 
 
-def _split_sets(blocks: Ids, machine: MooreMachine, offsets: npt.NDArray[np.int64]) -> Ids:
-    """Split blocks by the set of (symbol, block of target) on the row of each state."""
-    rows = np.unique(np.stack([machine.sources, machine.symbols, blocks[machine.targets]], axis=1), axis=0)
+def _split_sets(blocks: Ids, machine: MooreMachine, labels: Ids) -> Ids:
+    """Split blocks by the set of (symbol, label) on the row of each state."""
+    rows = np.unique(np.stack([machine.sources, machine.symbols, labels], axis=1), axis=0)
     cuts = np.searchsorted(rows[:, 0], np.arange(len(blocks) + 1))
     data, cuts = np.ascontiguousarray(rows[:, 1:], dtype=np.int32).tobytes(), 8 * cuts
     keys = [data[low:high] for low, high in zip(cuts.tolist(), cuts[1:].tolist(), strict=False)]

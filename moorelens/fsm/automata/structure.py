@@ -27,8 +27,10 @@ def distinct_pairs(sources: Ids, targets: Ids) -> tuple[Ids, Ids]:
     """Return the distinct (source, target) pairs, sorted."""
     if not len(sources):
         return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32)
-    pairs = np.unique(np.stack([sources, targets], axis=1), axis=0)
-    return pairs[:, 0], pairs[:, 1]
+    order = np.lexsort((targets, sources))
+    firsts, seconds = sources[order], targets[order]
+    new = np.concatenate([[True], (firsts[1:] != firsts[:-1]) | (seconds[1:] != seconds[:-1])])
+    return firsts[new], seconds[new]
 
 
 def only_successors(n: int, sources: Ids, targets: Ids) -> Ids:

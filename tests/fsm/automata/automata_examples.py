@@ -58,6 +58,19 @@ def random_machine(
     )
 
 
+def busy_machines(*, states: int = 6, symbols: int = 2, conflicts: bool = False) -> st.SearchStrategy[MooreMachine]:
+    """Hypothesis strategy: random machines of `states` states with much to merge; does not shrink."""
+    return st.builds(
+        lambda seed, density, n, width: random_machine(
+            np.random.default_rng(seed), states=n, symbols=width, density=density, conflicts=conflicts
+        ),
+        st.integers(0, 2**32),
+        st.floats(0.15, 0.7),
+        st.integers(2, states),
+        st.integers(1, symbols),
+    )
+
+
 @st.composite
 def machines(
     draw: st.DrawFn, *, states: int = 6, symbols: int = 3, actions: int = 3, conflicts: bool = False
@@ -116,3 +129,37 @@ def brute_force_incompatible(machine: MooreMachine) -> set[tuple[int, int]]:
         if more <= apart:
             return apart
         apart |= more
+
+
+def smallest_machine(machine: MooreMachine) -> int:
+    """How many states a machine needs to emit the same actions on all words of `machine`: exhaustive search.
+
+    Tries k = 0, 1, 2, ... and decides one successor at a time, straight from the definition in spec-fsm 4.6; the silent
+    start has a row of its own and is not counted. For machines without conflicts and of up to six or seven states.
+    """
+    rows = {s: {o: ends[0] for o, ends in row.items()} for s, row in rows_of(machine).items()}
+    actions = machine.actions.tolist()
+
+    def fits(k: int, moves: dict, spoken: dict, agenda: list, seen: frozenset) -> bool:
+        if not agenda:
+            return True
+        (state, here), rest = agenda[0], agenda[1:]
+        before = seen
+        for symbol, target in rows[state].items():
+            if (here, symbol) not in moves:
+                known = max([*moves.values(), -1]) + 1
+                return any(
+                    fits(k, {**moves, (here, symbol): c}, spoken, agenda, before) for c in range(min(k, known + 1))
+                )
+            there = moves[here, symbol]
+            if actions[target] != BOT:
+                if spoken.get(there, actions[target]) != actions[target]:
+                    return False
+                spoken = {**spoken, there: actions[target]}
+            if (target, there) not in seen:
+                seen = seen | {(target, there)}
+                rest = [*rest, (target, there)]
+        return fits(k, moves, spoken, rest, seen)
+
+    root = (machine.start, "start")
+    return next(k for k in range(len(actions) + 1) if fits(k, {}, {}, [root], frozenset([root])))

@@ -12,7 +12,13 @@ from moorelens.fsm.automata.build import from_edges
 from moorelens.fsm.automata.compatibility import PairSearch, greedy_clique, incompatibility
 from moorelens.fsm.automata.decisions import decision_bits, decision_counts, decision_points, stochastic_branches
 from moorelens.fsm.automata.machine import BOT, MooreMachine
-from tests.fsm.automata.automata_examples import brute_force_incompatible, machines, successors_of, worked_example
+from tests.fsm.automata.automata_examples import (
+    brute_force_incompatible,
+    busy_machines,
+    machines,
+    successors_of,
+    worked_example,
+)
 
 
 def test_worked_example_has_one_decision_of_every_kind():
@@ -62,7 +68,7 @@ def test_the_silent_start_decides_but_is_no_state():
     assert decision_counts(points, start=True) == {"structural": 1, "action": 1, "semantic": 1, "dwell": 0}
 
 
-@given(machines(conflicts=True))
+@given(machines(conflicts=True) | busy_machines(states=9, conflicts=True))
 def test_kinds_follow_their_definitions(machine: MooreMachine):
     apart = brute_force_incompatible(machine)
     points = {p.state: p for p in decision_points(machine)}
@@ -78,7 +84,7 @@ def test_kinds_follow_their_definitions(machine: MooreMachine):
             assert {b.target for b in point.branches} == after
 
 
-@given(machines(conflicts=True))
+@given(machines(conflicts=True) | busy_machines(states=9, conflicts=True))
 def test_incompatibility_is_the_least_fixpoint(machine: MooreMachine):
     apart = brute_force_incompatible(machine)
     matrix = incompatibility(machine)

@@ -27,9 +27,17 @@ from moorelens.fsm.automata.reductions import (
 from moorelens.fsm.automata.structure import conflict_flags
 from moorelens.fsm.automata.symbol_classes import strict_symbol_classes
 from moorelens.fsm.automata.traces import Traces
-from tests.fsm.automata.automata_examples import machines, random_machine, successors_of, words_of, worked_example
+from tests.fsm.automata.automata_examples import (
+    busy_machines,
+    machines,
+    random_machine,
+    successors_of,
+    words_of,
+    worked_example,
+)
 
 MODES = ("same_action", "sequence")
+EITHER = machines(conflicts=True) | busy_machines(states=12, conflicts=True)
 
 
 def macros(machine, **options):
@@ -197,7 +205,7 @@ def test_edge_case_machine_with_a_start_only():
 # --- what is preserved, spec-fsm 6.3
 
 
-@given(machines(conflicts=True), st.sampled_from(MODES), st.booleans())
+@given(EITHER, st.sampled_from(MODES), st.booleans())
 def test_expand_is_the_inverse(machine: MooreMachine, mode, allow_exit):
     trimmed, _ = trim(machine)
     assert expand(reduce(machine, mode=mode, allow_exit=allow_exit).reduced) == trimmed
@@ -220,13 +228,13 @@ def reduced_words(reduced, length):
     return words
 
 
-@given(machines(conflicts=True), st.sampled_from(MODES), st.booleans())
+@given(EITHER, st.sampled_from(MODES), st.booleans())
 def test_words_are_equal(machine: MooreMachine, mode, allow_exit):
     reduced = reduce(machine, mode=mode, allow_exit=allow_exit).reduced
     assert reduced_words(reduced, 4) == words_of(machine, 4)
 
 
-@given(machines(conflicts=True), st.sampled_from(MODES), st.booleans())
+@given(EITHER, st.sampled_from(MODES), st.booleans())
 def test_decision_points_are_a_bijection(machine: MooreMachine, mode, allow_exit):
     trimmed, _ = trim(machine)
     reduced = reduce(trimmed, mode=mode, allow_exit=allow_exit).reduced
@@ -241,7 +249,7 @@ def test_decision_points_are_a_bijection(machine: MooreMachine, mode, allow_exit
         assert set(macro_of(reduced)[heads].tolist()) <= set(reduced.targets[reduced.sources == macro].tolist())
 
 
-@given(machines(conflicts=True))
+@given(EITHER)
 def test_chains_are_those_of_the_definition(machine: MooreMachine):
     predecessors = {t: set() for t in range(len(machine.actions))}
     everyone = {s: set() for s in range(len(machine.actions))}
@@ -264,7 +272,7 @@ def test_chains_are_those_of_the_definition(machine: MooreMachine):
             assert ((s, t) in linked) == (may_follow and not closes_a_cycle)
 
 
-@given(machines(conflicts=True))
+@given(EITHER)
 def test_symbol_classes_are_equal_columns(machine: MooreMachine):
     columns = [
         frozenset(
@@ -285,7 +293,7 @@ def test_symbol_classes_are_equal_columns(machine: MooreMachine):
     assert sorted(set(classes.tolist())) == list(range(len(set(columns))))
 
 
-@given(machines(conflicts=True))
+@given(EITHER)
 def test_bisimulation_keeps_words_and_decision_points_apart(machine: MooreMachine):
     merged, mapping = merge_bisimilar(machine)
     assert words_of(merged, 4) == words_of(machine, 4)
@@ -295,7 +303,7 @@ def test_bisimulation_keeps_words_and_decision_points_apart(machine: MooreMachin
         assert getattr(merged, field).sum() == getattr(machine, field).sum()
 
 
-@given(machines())
+@given(EITHER)
 def test_tags_say_where_the_cycles_are(machine: MooreMachine):
     n = len(machine.actions)
     reach = np.zeros((n, n), dtype=bool)
