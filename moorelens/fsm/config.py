@@ -1,0 +1,64 @@
+"""What quantising can be told: one frozen record, without torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from moorelens.errors import OptionError
+
+
+class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the quantisers are fitted; defaults found on CartPole, Acrobot and Pong (docs/quantising.md has the runs).
+
+    `sizes`: (state digits, observation digits) to try, small to large; the first that keeps the return is taken unless
+    `search_all`. `restarts`: further seeds for a size that does not keep it.
+    `state_hidden`, `observation_hidden`: hidden widths as multiples of the digits (koul2019mmn: 8, and 8 and 4 for the
+    state of Atari policies).
+    `pretrain_updates`, `pretrain_batch`, `learning_rate`: reconstruction of features and states before insertion.
+    `rounds`: of fine-tuning at most; each plays `episodes` practice episodes with the quantised network and learns from
+    them and from as many of the policy's own, in windows of `window` steps (truncated backpropagation).
+    `objective`: `kl` from the policy's action probabilities, or `mse` between probabilities (the published choice).
+    `state_weight`: weight of the distance between the quantised and the policy's own state.
+    `averaging`: decay of the running mean of the weights, which is what is judged and kept: neighbouring updates of
+    equal loss jump between full and no return. `clip`: gradient norm.
+    `evaluate_every`: rounds between judgements on the selection seeds. `tolerance`: loss of return, as a share of the
+    policy's, that counts as kept. `patience`: judgements in a row that must keep it before the fit may stop early.
+    `validation`: share of the episodes held out when reconstruction is judged (spec-fsm 2.4).
+    """
+
+    sizes: tuple[tuple[int, int], ...] = ((8, 8),)
+    levels: Literal[2, 3] = 3
+    state_hidden: tuple[int, ...] = (8,)
+    observation_hidden: tuple[int, ...] = (8,)
+    pretrain_updates: int = 1500
+    pretrain_batch: int = 256
+    learning_rate: float = 1e-3
+    rounds: int = 48
+    episodes: int = 16
+    window: int = 40
+    objective: Literal["kl", "mse"] = "kl"
+    state_weight: float = 0.1
+    averaging: float = 0.98
+    clip: float = 0.5
+    evaluate_every: int = 2
+    tolerance: float = 0.01
+    patience: int = 2
+    stop_early: bool = True
+    search_all: bool = False
+    restarts: int = 1
+    validation: float = 0.2
+    selection_episodes: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be fitted; raises `OptionError`."""
+        if not self.sizes or any(state < 1 or observation < 1 for state, observation in self.sizes):
+            raise OptionError(
+                f"Code sizes are pairs of 1 digit or more for state and observation, and {self.sizes} is not: pass "
+                "such as (8, 8)."
+            )
+        for name in ("rounds", "episodes", "window", "evaluate_every", "patience", "selection_episodes"):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name} is 1 or more, and {getattr(self, name)} is not: pass a larger number.")

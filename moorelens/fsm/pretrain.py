@@ -1,0 +1,56 @@
+"""Reconstruction: quantisers learn to reproduce features and states before they are inserted (spec-fsm 2.4)."""
+
+from __future__ import annotations
+
+import msgspec
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from moorelens.fsm.quantisers.qbn import TernaryQBN
+
+
+class FitReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a quantiser reproduces what it never saw.
+
+    `validation_error`: mean squared error over the variance, on held-out episodes. `codes`: distinct codes there.
+    `dead_digits`: digits that never change. `entropy_bits`: mean entropy of a digit.
+    """
+
+    validation_error: float
+    codes: int
+    dead_digits: int
+    entropy_bits: float
+
+
+def pretrain(qbn: TernaryQBN, x: Tensor, *, updates: int, batch: int, learning_rate: float, seed: int) -> None:
+    """Train `qbn` to reproduce rows of `x (N, D)`; repeated rows count once, as games repeat frames.
+
+    The error is divided by the variance of `x`, so that one learning rate serves features and states.
+    """
+    rows = torch.unique(x, dim=0)
+    generator = torch.Generator().manual_seed(seed)
+    scale = rows.var(unbiased=False).clamp_min(1e-8)
+    optimiser = torch.optim.Adam(qbn.parameters(), lr=learning_rate)
+    for _ in range(updates if len(rows) else 0):
+        chosen = rows[torch.randint(len(rows), (min(batch, len(rows)),), generator=generator)]
+        loss = functional.mse_loss(qbn.relaxed(chosen), chosen) / scale
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+
+
+def fit_report(qbn: TernaryQBN, x: Tensor) -> FitReport:
+    """Judge `qbn` on held-out rows `x (N, D)`."""
+    with torch.no_grad():
+        codes = qbn.encode(x)
+        scale = x.var(unbiased=False).clamp_min(1e-8)
+        error = functional.mse_loss(qbn.decode(codes), x) / scale
+        shares = torch.stack([(codes == level).float().mean(0) for level in (-1, 0, 1)])
+    entropy = -(shares * shares.clamp_min(1e-12).log2()).sum(0)
+    return FitReport(
+        validation_error=float(error),
+        codes=len(torch.unique(codes, dim=0)),
+        dead_digits=int((shares.max(0).values == 1).sum()),
+        entropy_bits=float(entropy.mean()),
+    )

@@ -1,0 +1,286 @@
+"""Finding quantisers that keep the policy's return: sizes from small to large, judged on selection seeds only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import torch
+
+from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.playing import play
+from moorelens.envs.rollouts import Rollouts
+from moorelens.fsm.config import QuantiseConfig
+from moorelens.fsm.finetune import FineTuning
+from moorelens.fsm.network import MooreMachineNetwork
+from moorelens.fsm.players import NetworkPlayer
+from moorelens.fsm.pretrain import FitReport, fit_report, pretrain
+from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
+from moorelens.fsm.quantisers.qbn import OutputActivation, QBNSpec, TernaryQBN
+from moorelens.fsm.reading import FeatureReader
+from moorelens.fsm.seeds import episode_seeds
+from moorelens.fsm.sequences import Sequences, sequences_of, watch
+from moorelens.policies.base import RecurrentPolicy
+from moorelens.policies.players import PolicyPlayer
+from moorelens.runs.checkpoints import Checkpoint
+from moorelens.runs.progress import NullProgress, Progress
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """One candidate on the selection seeds: its mean return, agreement with the policy, and how many codes it used.
+
+    `candidate`: size and restart as tried; `round`: rounds of fine-tuning before it; `kept`: the return is kept.
+    """
+
+    candidate: int
+    round: int
+    score: float
+    agreement: float
+    states: int
+    symbols: int
+    kept: bool
+
+    def rank(self) -> tuple[float, ...]:
+        """Return what candidates are compared by: a kept return, then the return, agreement, and fewer codes."""
+        score = 0.0 if self.kept else self.score
+        return (float(self.kept), score, round(self.agreement, 2), -float(self.states + self.symbols))
+
+
+class QuantiseReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was tried and what was chosen; `reconstruction` is of the chosen size, before fine-tuning."""
+
+    policy_score: float
+    chosen: Judgement
+    size: tuple[int, int]
+    judgements: tuple[Judgement, ...]
+    reconstruction: dict[str, FitReport]
+    updates: int
+
+
+class _Progress(msgspec.Struct, kw_only=True):
+    """Where a search stands: the candidate and round to go on with, all judgements, and the best quantisers' bytes."""
+
+    candidate: int = 0
+    round: int = 0
+    judgements: list[Judgement] = []
+    best: Judgement | None = None
+    reconstruction: dict[int, dict[str, FitReport]] = {}
+    updates: int = 0
+
+
+@dataclass(kw_only=True)
+class QuantiserSearch:
+    """Fits quantisers to a policy; every random choice follows from `config.seed`, and a killed search goes on.
+
+    `rollouts`: the policy's own greedy episodes. `request`: the environment that practice and selection games are
+    played in. `workers`: processes that step environments.
+    """
+
+    policy: RecurrentPolicy
+    request: EnvironmentRequest
+    config: QuantiseConfig
+    rollouts: Rollouts
+    reader: FeatureReader
+    workers: int = 1
+
+    def run(
+        self,
+        *,
+        checkpoint: Checkpoint | None = None,
+        progress: Progress | None = None,
+        log: Callable[[str, Judgement], None] | None = None,
+    ) -> tuple[dict[str, TernaryQBN], QuantiseReport]:
+        """Return the chosen quantisers (`observation`, `state`) and the report."""
+        self._prepare()
+        saved = checkpoint.load() if checkpoint else None
+        at = msgspec.msgpack.decode(saved["progress"], type=_Progress) if saved else _Progress()
+        best = saved["best"] if saved else b""
+        candidates = self._candidates()
+        with (progress or NullProgress()).task("quantising", total=len(candidates) * self.config.rounds) as task:
+            task.advance(at.candidate * self.config.rounds + at.round)
+            for number in range(at.candidate, len(candidates)):
+                if self._settled(at, candidates, number):
+                    break
+                at.candidate = number
+                tuning = self._begin(candidates, number, at, training=saved["training"] if saved else None)
+                saved = None
+                while at.round < self.config.rounds:
+                    at.updates += self._round(tuning, at.round, number)
+                    at.round += 1
+                    task.advance()
+                    if at.round % self.config.evaluate_every == 0 or at.round == self.config.rounds:
+                        best = self._judge(tuning, at, best)
+                        if log:
+                            log("judged", at.judgements[-1])
+                        task.note(_note(at.judgements[-1], self._policy_score))
+                        if self._enough(at):
+                            break
+                    if checkpoint and checkpoint.due():
+                        files = {"progress": msgspec.msgpack.encode(at), "best": best, "training": tuning.state()}
+                        checkpoint.save(files)
+                at.round = 0
+        assert at.best is not None
+        return read_quantisers(best), QuantiseReport(
+            policy_score=self._policy_score,
+            chosen=at.best,
+            size=candidates[at.best.candidate][0],
+            judgements=tuple(at.judgements),
+            reconstruction=at.reconstruction[at.best.candidate],
+            updates=at.updates,
+        )
+
+    def _candidates(self) -> list[tuple[tuple[int, int], int]]:
+        return [(size, restart) for size in self.config.sizes for restart in range(1 + self.config.restarts)]
+
+    def _settled(self, at: _Progress, candidates: Sequence[tuple[tuple[int, int], int]], number: int) -> bool:
+        """Say whether candidates from `number` on need not be tried: an earlier one keeps the return."""
+        kept = {candidates[j.candidate][0] for j in at.judgements if j.kept and j.candidate < number}
+        if not kept:
+            return False
+        return not self.config.search_all or all(size in kept for size, _ in candidates[number:])
+
+    def _prepare(self) -> None:
+        states = watch(self.policy, self._all_features())[0]
+        self._states = states[self._mask]
+        self._features = self.reader.features(self.rollouts.frames)[
+            torch.from_numpy(self.rollouts.frame_index.astype(np.int64))
+        ]
+        seeds = episode_seeds("selection", self.config.selection_episodes, seed=self.config.seed)
+        self._selection = seeds
+        own = play(self.request, seeds, PolicyPlayer(self.policy), workers=self.workers)
+        self._policy_score = float(own.returns.mean())
+
+    def _all_features(self) -> torch.Tensor:
+        whole = sequences_of(self.policy, self.rollouts, reader=self.reader)
+        self._teacher, self._mask = whole, whole.mask
+        return whole.features
+
+    def _begin(
+        self,
+        candidates: Sequence[tuple[tuple[int, int], int]],
+        number: int,
+        at: _Progress,
+        *,
+        training: bytes | None,
+    ) -> FineTuning:
+        (state_digits, observation_digits), restart = candidates[number]
+        quantisers = {
+            "state": self._new("state", state_digits, restart),
+            "observation": self._new("observation", observation_digits, restart),
+        }
+        network = MooreMachineNetwork(self.policy, observation=quantisers["observation"], state=quantisers["state"])
+        tuning = FineTuning(network, quantisers, self.config)
+        if training is not None:
+            tuning.restore(training)
+            return tuning
+        at.reconstruction[number] = {}
+        cut = self._validation_start()
+        for name, data in (("state", self._states_in_order()), ("observation", self._features)):
+            pretrain(
+                quantisers[name],
+                data[:cut],
+                updates=self.config.pretrain_updates,
+                batch=self.config.pretrain_batch,
+                learning_rate=self.config.learning_rate,
+                seed=self._seed(restart, 1),
+            )
+            at.reconstruction[number][name] = fit_report(quantisers[name], data[cut:])
+        at.updates += 2 * self.config.pretrain_updates
+        return FineTuning(network, quantisers, self.config)
+
+    def _states_in_order(self) -> torch.Tensor:
+        """Return the policy's states (T, H) in the order of the recording, the start state among them."""
+        columns = [self._teacher.states[: int(n), i] for i, n in enumerate(self.rollouts.lengths)]
+        return torch.cat(columns)
+
+    def _validation_start(self) -> int:
+        episodes = len(self.rollouts.seeds)
+        held = min(episodes - 1, max(1, round(episodes * self.config.validation))) if episodes > 1 else 0
+        # One deterministic game has no other to be judged on: its last part stands in.
+        return int(self.rollouts.offsets[episodes - held]) if held else max(1, int(len(self._features) * 0.8))
+
+    def _new(self, name: str, digits: int, restart: int) -> TernaryQBN:
+        data = self._states if name == "state" else self._features
+        hidden = self.config.state_hidden if name == "state" else self.config.observation_hidden
+        spec = QBNSpec(
+            size=data.shape[1],
+            hidden=tuple(factor * digits for factor in hidden),
+            digits=digits,
+            output=_activation(data),
+            levels=self.config.levels,
+        )
+        generator = torch.Generator().manual_seed(self._seed(restart, 0 if name == "state" else 2))
+        return TernaryQBN(spec, generator=generator)
+
+    def _seed(self, restart: int, purpose: int) -> int:
+        return int(np.random.SeedSequence([self.config.seed, restart, purpose]).generate_state(1)[0])
+
+    def _round(self, tuning: FineTuning, number: int, candidate: int) -> int:
+        first = (candidate * self.config.rounds + number) * self.config.episodes
+        seeds = episode_seeds("practice", self.config.episodes, seed=self.config.seed, first=first)
+        own = play(self.request, seeds, NetworkPlayer(tuning.network, features=self.reader), workers=self.workers)
+        batches = [sequences_of(self.policy, own, reader=self.reader), self._own_episodes(number)]
+        tuning.learn(batches, round_number=number)
+        return sum(-(-len(batch.features) // self.config.window) for batch in batches)
+
+    def _own_episodes(self, number: int) -> Sequences:
+        """Return a few of the policy's own episodes, taking turns."""
+        n = len(self.rollouts.seeds)
+        count = min(n, self.config.episodes)
+        chosen = [(number * count + i) % n for i in range(count)]
+        whole = self._teacher
+        longest = int(self.rollouts.lengths[chosen].max())
+        return Sequences(
+            features=whole.features[:longest, chosen],
+            states=whole.states[:longest, chosen],
+            logits=whole.logits[:longest, chosen],
+            mask=whole.mask[:longest, chosen],
+        )
+
+    def _judge(self, tuning: FineTuning, at: _Progress, best: bytes) -> bytes:
+        quantisers = tuning.averaged()
+        judgement = self._judgement(quantisers, candidate=at.candidate, round_number=at.round)
+        at.judgements.append(judgement)
+        if at.best is None or judgement.rank() > at.best.rank():
+            at.best = judgement
+            return write_quantisers(quantisers)
+        return best
+
+    def _judgement(self, quantisers: Mapping[str, TernaryQBN], *, candidate: int, round_number: int) -> Judgement:
+        network = MooreMachineNetwork(self.policy, observation=quantisers["observation"], state=quantisers["state"])
+        player = NetworkPlayer(network, features=self.reader)
+        played = play(self.request, self._selection, player, workers=self.workers)
+        watched = sequences_of(self.policy, played, reader=self.reader)
+        greedy = watched.logits.argmax(dim=-1).T[watched.mask.T].numpy()
+        score = float(played.returns.mean())
+        return Judgement(
+            candidate=candidate,
+            round=round_number,
+            score=score,
+            agreement=float((greedy == played.actions).mean()),
+            states=len(np.unique(played.extras["state"], axis=0)),
+            symbols=len(np.unique(played.extras["symbol"], axis=0)),
+            kept=score >= self._policy_score - self.config.tolerance * abs(self._policy_score),
+        )
+
+    def _enough(self, at: _Progress) -> bool:
+        last = at.judgements[-self.config.patience :]
+        return (
+            self.config.stop_early
+            and len(last) == self.config.patience
+            and all(j.kept and j.candidate == at.candidate for j in last)
+        )
+
+
+def _activation(data: torch.Tensor) -> OutputActivation:
+    """Return the decoder's output function that can reach all of `data`."""
+    low, high = float(data.min()), float(data.max())
+    if low >= 0.0 and high <= 6.0:
+        return "relu6"
+    return "tanh" if low >= -1.0 and high <= 1.0 else "none"
+
+
+def _note(judgement: Judgement, policy_score: float) -> str:
+    return f"return {judgement.score:.4g} of {policy_score:.4g}, {judgement.states} states, {judgement.symbols} symbols"
