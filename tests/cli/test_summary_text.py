@@ -61,7 +61,7 @@ def test_ten_lines_that_anyone_can_read() -> None:
         "folded           21  one game                1       -3  100 %",
         "Faithful  own traces 100 %, policy 99.75 %, closed loop 97 %, novel 0.2 %",
         "Sizes     machine 15 states, 178 symbols; reduced 12, 40; folded 7, 67",
-        "Decisions 9 structural, 5 action, 3 semantic, 1 dwell; salient parts flip 80 %",
+        "Decisions 9 structural, 5 action, 3 semantic, 1 dwell, salient parts flip 80 %",
         "Memory    reactivity 0.80, gain +0.15, open loop 0.10, best tree 0.91",
     ]
 
