@@ -64,7 +64,19 @@ class FoldConfig(MachineConfig, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class MinimizeConfig(MachineConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`minimize`: a machine file."""
+    """`minimize`: what may be merged, and how long the proof may take."""
+
+    method: Literal["strict", "exact"] = "strict"
+    """strict keeps undefined words undefined; exact may fill them in and asks a SAT solver (extra `sat`)."""
+    seconds: float = 60.0
+    """exact: give the search up after so long, and keep the bound that was proven."""
+    max_states: int = 400
+    """exact: do not begin with a larger machine."""
+
+    def __post_init__(self) -> None:
+        """Refuse limits that leave nothing to do; raises `OptionError`."""
+        require(0.0 < self.seconds < 1e6, "seconds", "a positive number of seconds", self.seconds)
+        require(self.max_states >= 1, "max_states", "a whole number from 1 on", self.max_states)
 
 
 class DiffConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

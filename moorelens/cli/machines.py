@@ -12,6 +12,7 @@ from moorelens.cli.files import beside, read_machine, write_result
 from moorelens.cli.parsing import Output, parse
 from moorelens.cli.printing import print_json
 from moorelens.fsm.automata.equivalence import Difference, distinguishing_word
+from moorelens.fsm.automata.exact_cover import minimise_exact
 from moorelens.fsm.automata.exchange.machine_json import encode_machine
 from moorelens.fsm.automata.exchange.reduced_json import encode_reduced
 from moorelens.fsm.automata.folding import fold as fold_machine
@@ -58,7 +59,10 @@ def minimize(arguments: list[str]) -> int:
         MinimizeConfig, arguments, verb="minimize", description="Merge the states that no recorded word tells apart."
     )
     machine = read_machine(config.machine)
-    found = minimise_strict(machine)
+    if config.method == "exact":
+        found = minimise_exact(machine, max_states=config.max_states, timeout_s=config.seconds)
+    else:
+        found = minimise_strict(machine)
     return _smaller(machine, found, _target(config.out, config.machine, "-minimal.json"), config.force, output)
 
 
@@ -95,6 +99,8 @@ def _smaller(machine: MooreMachine, found: Minimised, out: Path, force: bool, ou
     }
     smallest = "which is minimal" if found.proven else f"no machine with these words has fewer than {found.lower_bound}"
     lines = [f"{machine.n_states} states became {found.machine.n_states}; {smallest}"]
+    if found.gave_up:
+        lines.append(found.gave_up)
     if found.zero_evidence_merges:
         lines.append(f"{found.zero_evidence_merges} merges rest on no symbol that was seen in both states")
     return _print(document, [*lines, str(out)], output)

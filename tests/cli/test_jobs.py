@@ -78,7 +78,14 @@ def test_options_reach_the_pipeline_as_one_config(
     assert shell.code == 0
     ((config, progress),) = pipeline.calls
     kind = DemoConfig if verb == "demo" else ExplainConfig
-    expected: dict[str, Any] = {"seed": 7, "episodes": 3, "held_out": 4, "preset": "thorough", "force": True, "max_minutes": 1.5}
+    expected: dict[str, Any] = {
+        "seed": 7,
+        "episodes": 3,
+        "held_out": 4,
+        "preset": "thorough",
+        "force": True,
+        "max_minutes": 1.5,
+    }
     assert config == kind(policy="zoo:cartpole", env_kwargs={"a": [1]}, out="o", names="n.json", **expected)
     assert isinstance(progress, PlainProgress)
 

@@ -73,17 +73,19 @@ def test_reduce_writes_a_reduced_machine_that_can_be_drawn(machine: Path, capsys
     assert history[-1]["states"] < 4
 
 
-@pytest.mark.parametrize(("verb", "ending"), [("fold", "-folded"), ("minimize", "-minimal")])
+@pytest.mark.parametrize(
+    ("verb", "ending"), [("fold", "-folded"), ("minimize", "-minimal"), ("minimize --method exact", "-minimal")]
+)
 def test_smaller_machines_keep_the_words(
     machine: Path, verb: str, ending: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("constant.json").write_bytes(ring(last=0))
-    document = json.loads(run(capsys, verb, "constant.json", "--json").out)
+    document = json.loads(run(capsys, *verb.split(), "constant.json", "--json").out)
     assert document["before"]["states"] == 4
     assert document["after"]["states"] == 1
     assert document["proven"]
     assert decode_machine(Path(f"constant{ending}.json").read_bytes()).n_states == 1
-    assert "4 states became 1; which is minimal" in run(capsys, verb, "constant.json").out
+    assert "4 states became 1; which is minimal" in run(capsys, *verb.split(), "constant.json").out
     assert json.loads(run(capsys, "diff", "constant.json", f"constant{ending}.json", "--json").out)["equivalent"]
 
 
