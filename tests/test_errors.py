@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +30,12 @@ def test_every_error_stands_in_the_drawing_below_its_parent(error: type[errors.M
     parents = [line for line in lines[:row] if _depth(line) == depth - 1 and _depth(line) >= 0]
     parent = error.__bases__[0]
     assert parent is Exception or parents[-1].split("─ ")[-1].split()[0] == parent.__name__
+
+
+@pytest.mark.parametrize("error", CLASSES)
+def test_every_error_has_its_paragraph_in_the_docs(error: type[errors.MooreLensError]) -> None:
+    page = (Path(__file__).parents[1] / "docs/errors.md").read_text(encoding="utf-8")
+    assert page.count(f"**{error.__name__}**") == 1
 
 
 @pytest.mark.parametrize("error", CLASSES)
