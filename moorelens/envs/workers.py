@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from moorelens.envs.atari import AtariEpisode
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.episodes import Step
 from moorelens.envs.frames import SIZE
@@ -31,8 +32,7 @@ class AtariBatch:
 
     def __init__(self, request: EnvironmentRequest, seeds: Sequence[int]) -> None:
         """Load one emulator per seed."""
-        from moorelens.envs.atari import AtariEpisode
-
+        self._request = request
         self._episodes = [AtariEpisode(request, int(seed)) for seed in seeds]
 
     def reset(self) -> npt.NDArray[np.uint8]:
@@ -46,6 +46,11 @@ class AtariBatch:
         ]
         observations, rewards, terminated, truncated = zip(*outcomes, strict=True)
         return Step(np.stack(observations), np.array(rewards), np.array(terminated), np.array(truncated))
+
+    def restart(self, row: int, seed: int) -> npt.NDArray[np.uint8]:
+        """Replace the game of `row` by that of another seed and return its first observation (1, 80, 80)."""
+        self._episodes[row] = AtariEpisode(self._request, seed)
+        return self._episodes[row].reset()
 
     def screens(self, rows: Rows) -> npt.NDArray[np.uint8]:
         """Return the screens that people see, (b, 210, 160, 3)."""
@@ -157,8 +162,6 @@ def _serve(
     pipe: Connection, memory_name: str, request: EnvironmentRequest, seeds: list[int], index: int, of: int
 ) -> None:
     """Run in a worker: play the games of rows index, index + of, ... until the pipe closes."""
-    from moorelens.envs.atari import AtariEpisode
-
     memory = SharedMemory(name=memory_name)
     arrays = _views(memory, len(seeds))
     episodes: dict[int, Any] = {}

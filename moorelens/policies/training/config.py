@@ -67,8 +67,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class TaskDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """What a task needs: steps, evaluation interval, hyper-parameters, and two returns.
 
-    `target`: what a held-out mean should reach. `stop_at`: the mean on the selection seeds at which training ends; above
-    the target, because the best of many checkpoints looks better on the seeds that it was chosen by.
+    `target`: what a held-out mean should reach. `stop_at`: the mean on the selection seeds at which training ends; it
+    is the higher, because the best of many checkpoints looks better on the seeds that it was chosen by.
     """
 
     steps: int

@@ -1,0 +1,246 @@
+"""Imitation of a teacher that reads the emulator's memory by a recurrent policy that sees single frames (DAgger)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.description import describe
+from moorelens.envs.playing import play
+from moorelens.envs.workers import AtariBatch
+from moorelens.policies.base import to_input
+from moorelens.policies.config import Architecture
+from moorelens.policies.networks import GRUPolicy, LSTMPolicy, build_network, initialise
+from moorelens.policies.players import PolicyPlayer
+from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy, SequenceCell
+from moorelens.policies.training.teachers import RamTeacher
+
+Array = npt.NDArray[Any]
+Rows = npt.NDArray[np.intp]
+HELD_OUT_STICKY, HELD_OUT_NOOPS = 0.25, 30
+
+
+class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the imitation (ross2011dagger).
+
+    `games` are played side by side, `length` steps at a time; each such segment is kept with the teacher's action for
+    every step, the newest `segments` of them (6.4 kB a step). `batches` of `batch_size` segments follow each
+    collection, half of them from the newest tenth. The teacher acts in a share of the steps that falls from 1 to 0 over
+    the first `guided` of the training. `warm_up` steps at the head of a segment carry no loss, because the state stored
+    there is an older one.
+    """
+
+    games: int = 16
+    length: int = 64
+    segments: int = 2500
+    batches: int = 6
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    guided: float = 0.08
+    warm_up: int = 4
+    max_grad_norm: float = 1.0
+    channels: tuple[int, ...] = (8, 16, 32, 8)
+    units: int = 32
+
+
+class Segments:
+    """A ring of recorded segments: frames, the teacher's actions, where games began, and the state before."""
+
+    def __init__(self, settings: ImitationSettings, state_size: int) -> None:
+        """Reserve the memory (it is only used as it fills)."""
+        count, length = settings.segments, settings.length
+        self.frames = np.zeros((count, length, 1, 80, 80), dtype=np.uint8)
+        self.labels = np.zeros((count, length), dtype=np.int64)
+        self.starts = np.zeros((count, length), dtype=np.float32)
+        self.states = np.zeros((count, state_size), dtype=np.float32)
+        self.added = 0
+
+    def add(self, frames: list[Array], labels: list[Array], starts: list[Array], states: Array) -> None:
+        """Add one segment per game: lists over steps of (games, ...) arrays, and the states (games, H) before."""
+        count = len(states)
+        slots = (self.added + np.arange(count)) % len(self.frames)
+        self.frames[slots], self.labels[slots] = np.stack(frames, axis=1), np.stack(labels, axis=1)
+        self.starts[slots] = np.stack(starts, axis=1)
+        self.states[slots] = states
+        self.added += count
+
+    def draw(self, count: int, rng: np.random.Generator) -> Rows:
+        """Return the slots of `count` segments, half of them from the newest tenth."""
+        held = min(self.added, len(self.frames))
+        newest = rng.integers(max(held // 10, min(held, 32)), size=count // 2)
+        any_ = rng.integers(held, size=count - count // 2)
+        ages = np.concatenate([newest, any_])
+        return np.asarray((self.added - 1 - ages) % len(self.frames))
+
+
+class Collector:
+    """Games played side by side without end, each new one on the next seed."""
+
+    def __init__(self, request: EnvironmentRequest, teacher: RamTeacher, games: int, first_seed: int) -> None:
+        """Start the games."""
+        self._teacher, self._next = teacher, first_seed + games
+        self._batch = AtariBatch(request, range(first_seed, first_seed + games))
+        self.rows = np.arange(games, dtype=np.intp)
+        self.observations = self._batch.reset()
+        self.before = self.rams = self._batch.rams(self.rows)
+        self.last = np.zeros(games, dtype=np.intp)
+        self.starts = np.ones(games, dtype=np.float32)
+        self.returns: list[float] = []
+        self._sums = np.zeros(games)
+
+    def label(self) -> Rows:
+        """Return what the teacher would do now, (games,)."""
+        return self._teacher.choose(self.rams, self.before, self.last)
+
+    def step(self, actions: Rows) -> None:
+        """Take one action in every game and start a new game where one ended."""
+        step = self._batch.step(self.rows, actions)
+        self.observations, self.before = step.observations, self.rams
+        self.rams, self.last = self._batch.rams(self.rows), actions.copy()
+        self._sums += step.rewards
+        ended = step.terminated | step.truncated
+        for row in self.rows[ended]:
+            self.returns.append(float(self._sums[row]))
+            self._sums[row] = 0.0
+            self.observations[row] = self._batch.restart(int(row), self._next)
+            self._next += 1
+            self.rams[row] = self.before[row] = self._batch.rams(self.rows[row : row + 1])[0]
+            self.last[row] = 0
+        self.starts = ended.astype(np.float32)
+
+
+class Imitator:
+    """DAgger in slices, with the face of `Trainer`."""
+
+    algorithm = "DAgger"
+
+    def __init__(
+        self,
+        env: str,
+        *,
+        teacher: RamTeacher,
+        settings: ImitationSettings,
+        steps: int,
+        seed: int,
+        selection_seeds: Sequence[int],
+    ) -> None:
+        """Draw the weights from `seed` and start the games."""
+        self.settings, self.total, self._seed, self._selection = settings, steps, seed, selection_seeds
+        self.request = EnvironmentRequest(id=env, sticky=HELD_OUT_STICKY, noops=HELD_OUT_NOOPS)
+        spec = describe(self.request)
+        self.network = build_network(
+            env_id=spec.id,
+            observation_shape=spec.observation_shape,
+            observation_dtype=spec.observation_dtype,
+            action_names=spec.action_names,
+            architecture=Architecture(
+                body="conv", sizes=settings.channels, hidden="relu", output="relu6", units=settings.units
+            ),
+        )
+        initialise(self.network, generator=torch.Generator().manual_seed(seed), actor_gain=0.1)
+        self.network.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
+        self.optimiser = torch.optim.Adam([p for n, p in self.network.named_parameters() if not n.startswith("critic")])
+        self._rng = np.random.default_rng([seed, 7])
+        self.segments = Segments(settings, settings.units)
+        self.collector = Collector(self.request, teacher, settings.games, first_seed=1_000_000 * (seed + 1))
+        self._hidden = self.network.initial_state(settings.games)
+        self.steps, self.seconds = 0, 0.0
+        self.curve: list[dict[str, float]] = []
+        self.best: tuple[float, ...] | None = None
+        self.best_policy: GRUPolicy | LSTMPolicy | None = None
+        self.agreement = self.loss = float("nan")
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are taken."""
+        return self.steps >= self.total
+
+    def advance(self) -> None:
+        """Play one segment of every game, then learn from segments old and new."""
+        began = time.perf_counter()
+        self._collect()
+        rate = self.settings.learning_rate * max(1.0 - self.steps / self.total, 0.02)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        for _ in range(self.settings.batches):
+            self._learn(self.segments.draw(self.settings.batch_size, self._rng))
+        self.seconds += time.perf_counter() - began
+
+    def evaluate(self) -> dict[str, float]:
+        """Play the selection seeds greedily, keep the policy if it is the best so far, and add a row to the curve."""
+        policy = self.policy()
+        returns = play(self.request, self._selection, PolicyPlayer(policy)).returns
+        recent = self.collector.returns[-20:]
+        row = {
+            "steps": float(self.steps),
+            "seconds": round(self.seconds, 1),
+            "training_return": float(np.mean(recent)) if recent else float("nan"),
+            "selection_mean": float(returns.mean()),
+            "selection_min": float(returns.min()),
+            "selection_max": float(returns.max()),
+            "agreement": self.agreement,
+            "loss": self.loss,
+        }
+        self.curve.append(row)
+        score = (row["selection_mean"], row["selection_min"])
+        if self.best is None or score >= self.best:
+            self.best, self.best_policy = score, policy
+        return row
+
+    def policy(self) -> GRUPolicy | LSTMPolicy:
+        """Return a copy of the current policy."""
+        copy = type(self.network)(self.network.spec, self.network.architecture)
+        copy.load_state_dict({name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()})
+        return copy.eval()
+
+    def _collect(self) -> None:
+        games, share = self.collector, max(1.0 - self.steps / (self.settings.guided * self.total), 0.0)
+        states = self._hidden.numpy().copy()
+        frames, labels, starts = [], [], []
+        for _ in range(self.settings.length):
+            wanted = games.label()
+            frames.append(games.observations)
+            labels.append(wanted)
+            starts.append(games.starts)
+            with torch.no_grad():
+                keep = torch.from_numpy(1.0 - games.starts)[:, None]
+                features = self.network.features(to_input(games.observations))
+                self._hidden = self.network.core(features, keep * self._hidden)
+                chosen = self.network.heads(self._hidden)[0].argmax(dim=1).numpy()
+            guided = self._rng.random(len(chosen)) < share
+            games.step(np.where(guided, wanted, chosen).astype(np.intp))
+        self.segments.add(frames, labels, starts, states)
+        self.steps += self.settings.length * self.settings.games
+
+    def _learn(self, slots: Rows) -> None:
+        count, length = len(slots), self.settings.length
+        frames = to_input(self.segments.frames[slots].reshape(count * length, 1, 80, 80))
+        starts = torch.from_numpy(self.segments.starts[slots])
+        labels = torch.from_numpy(self.segments.labels[slots])
+        state = torch.from_numpy(self.segments.states[slots])[None]
+        # Chunks that fit the cache: one pass over all frames takes four times as long.
+        features = torch.cat([self.network.features(chunk) for chunk in torch.split(frames, 128)])
+        shown, _ = NativeRecurrentPolicy._process_sequence(
+            features, (state, torch.zeros_like(state)), starts.flatten(), self._cell
+        )
+        logits = self.network.heads(shown)[0].reshape(count, length, -1)[:, self.settings.warm_up :]
+        wanted = labels[:, self.settings.warm_up :]
+        loss: Tensor = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+        self.optimiser.zero_grad()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
+        self.optimiser.step()
+        agreement = float((logits.argmax(dim=2) == wanted).float().mean())
+        fresh = not np.isfinite(self.agreement)
+        self.agreement = agreement if fresh else 0.98 * self.agreement + 0.02 * agreement
+        self.loss = float(loss) if fresh else 0.98 * self.loss + 0.02 * float(loss)
