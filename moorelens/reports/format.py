@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 MISSING = "not measured"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 MINUS = "\u2212"
 
 
@@ -60,15 +62,20 @@ def span(low: float | None, high: float | None, *, as_share: bool = False) -> st
         return "\u2013"
     if as_share:
         return f"{share(low)} to {share(high)}"
-    if min(abs(low), abs(high)) < 1 <= max(abs(low), abs(high)):
+    if 0 < min(abs(low), abs(high)) < 1 <= max(abs(low), abs(high)):
         # Both ends with the decimals of the larger one: "0.8 to 35.7".
-        return f"{number(round(low, 1))} to {number(round(high, 1))}"
+        return f"{low:.1f} to {high:.1f}".replace("-", MINUS)
     return f"{number(low)} to {number(high)}"
 
 
 def times(value: int) -> str:
     """Return `once`, `twice`, `17 times`."""
     return {1: "once", 2: "twice"}.get(value, f"{count(value)} times")
+
+
+def printable(text: str) -> str:
+    """Return `text` without control characters and lone surrogates, which no page can carry; line ends stay."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def plural(value: float, noun: str, several: str | None = None) -> str:

@@ -12,7 +12,7 @@ import jinja2
 
 from moorelens.reports.data import MachineView, ReportData
 from moorelens.reports.figures import action_mark, share_bar
-from moorelens.reports.format import count, share
+from moorelens.reports.format import count, printable, share
 from moorelens.reports.page import Page, ViewEntry, build_page
 from moorelens.reports.svg import clean_svg
 
@@ -109,6 +109,8 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.PackageLoader("moorelens.reports", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        # Only plain strings: what is already markup has been made here, from clean parts.
+        finalize=lambda value: printable(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )

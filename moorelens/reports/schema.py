@@ -1,4 +1,4 @@
-"""The JSON Schemas of `summary.json` and `report-data.json`: made from the records, shipped as files, checked by a test.
+"""The JSON Schemas of `summary.json` and `report-data.json`: made from the records, shipped as files.
 
 `python -m moorelens.reports.schema FOLDER` writes them anew.
 """

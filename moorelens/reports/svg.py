@@ -15,7 +15,8 @@ _ELEMENTS = frozenset(
 _ATTRIBUTES = frozenset({
     "id", "class", "transform", "viewBox", "width", "height", "points", "d", "cx", "cy", "rx", "ry", "r", "x", "y",
     "x1", "y1", "x2", "y2", "fill", "stroke", "stroke-width", "stroke-dasharray", "stroke-opacity", "fill-opacity",
-    "opacity", "text-anchor", "font-size", "font-family", "font-weight", "font-style", "stroke-linecap", "stroke-linejoin",
+    "opacity", "text-anchor", "font-size", "font-family", "font-weight", "font-style", "stroke-linecap",
+    "stroke-linejoin",
 })  # fmt: skip
 _TITLED = frozenset({"graph", "node", "edge", "cluster"})
 
@@ -60,6 +61,9 @@ def _rebuilt(element: ET.Element, *, labels: Mapping[str, str], font: str | None
     if font is not None and "font-family" in clean.attrib:
         clean.set("font-family", font)
     clean.text, clean.tail = element.text, element.tail
+    if "graph" in element.get("class", "").split():
+        # Graphviz names the whole graph, the same in every drawing, and a page holds several.
+        clean.attrib.pop("id", None)
     label = labels.get(element.get("id", ""))
     if label is not None:
         clean.attrib |= {"tabindex": "0", "role": "button", "aria-label": label}

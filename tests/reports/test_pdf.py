@@ -1,0 +1,79 @@
+"""report.pdf has the same content as the page, set the same way every time."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+
+import msgspec
+import pytest
+
+from moorelens.errors import MissingToolError
+from moorelens.reports.data import ReportData
+from moorelens.reports.format import share
+from moorelens.reports.pdf import pdf_files, render_pdf
+from moorelens.reports.summary import RunSummary, walk_numbers
+from moorelens.reports.verdicts import verdicts
+
+
+def words(pdf: bytes) -> str:
+    if shutil.which("pdftotext") is None:
+        pytest.skip("pdftotext (Debian's poppler-utils) is not installed, so the text of the PDF cannot be read back")
+    done = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True)
+    return squeezed(done.stdout.decode("utf-8"))
+
+
+def squeezed(text: str) -> str:
+    """Text without any space: a PDF keeps no thin spaces and breaks lines where it likes."""
+    return "".join(text.split())
+
+
+def test_the_same_data_gives_the_same_bytes(cart_pole: ReportData, pong: ReportData) -> None:
+    for data in (cart_pole, pong):
+        first = render_pdf(data)
+        assert first.startswith(b"%PDF-")
+        assert render_pdf(data) == first
+
+
+def test_every_finding_and_every_number_of_the_tables_is_set(cart_pole: ReportData) -> None:
+    text = words(render_pdf(cart_pole))
+    for verdict in verdicts(cart_pole):
+        assert squeezed(verdict.answer) in text
+    for path, number in walk_numbers(cart_pole.summary):
+        if path.startswith("fidelity."):
+            assert squeezed(share(number)) in text
+
+
+def test_names_from_outside_stay_text(hostile: ReportData, hostile_names: tuple[str, ...]) -> None:
+    pdf = render_pdf(hostile)
+    text = words(pdf)
+    assert all(squeezed(name) in text for name in hostile_names)
+
+
+def test_strings_reach_typst_as_data_only(hostile: ReportData, hostile_names: tuple[str, ...]) -> None:
+    files = pdf_files(hostile)
+    content = json.loads(files["page.json"])
+    assert (content["name"], content["env"]) == hostile_names[:2]
+    assert set(files) - {"page.json"} == {name for name in files if name.endswith(".svg")}
+
+
+def test_a_report_without_anything_measured_is_set(cart_pole: ReportData) -> None:
+    bare = ReportData(subject=cart_pole.subject, summary=RunSummary(policy="p", env="e"), actions=())
+    assert render_pdf(bare).startswith(b"%PDF-")
+
+
+def test_letters_that_the_shipped_fonts_lack_do_not_stop_it(cart_pole: ReportData) -> None:
+    subject = msgspec.structs.replace(cart_pole.subject, policy_name="策略 א 🂡\x07")
+    assert render_pdf(msgspec.structs.replace(cart_pole, subject=subject)).startswith(b"%PDF-")
+
+
+def test_without_typst_the_message_says_what_to_install(cart_pole: ReportData, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str, package: str | None = None) -> None:
+        assert name == "typst"
+
+    monkeypatch.setattr("moorelens.reports.pdf.find_spec", absent)
+    assert importlib.util.find_spec("typst") is not None
+    with pytest.raises(MissingToolError, match="pip install typst"):
+        render_pdf(cart_pole)
