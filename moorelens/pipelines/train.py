@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +13,17 @@ from pathlib import Path
 import msgspec
 import torch
 
+from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.playing import play
 from moorelens.policies.base import identity
 from moorelens.policies.native import write_native
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy
 from moorelens.policies.players import PolicyPlayer
 from moorelens.policies.training.card import Card, Scores, encode_card
-from moorelens.policies.training.config import HELD_OUT_SEEDS, SELECTION_SEEDS, TrainConfig
+from moorelens.policies.training.config import HELD_OUT_SEEDS, TrainConfig, selection_seeds
 from moorelens.policies.training.curve import curve_csv, curve_svg
-from moorelens.policies.training.trainer import Trainer, private_random_state
+from moorelens.policies.training.kinds import Training, open_training
+from moorelens.policies.training.trainer import private_random_state
 from moorelens.policies.training.value import fit_value
 from moorelens.runs.atomic import storage_errors, write_atomic
 from moorelens.runs.lock import hold_lock
@@ -60,7 +62,7 @@ def run_train(
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with hold_lock(folder), private_random_state(), _one_thread():
-        trainer = Trainer(config, tensorboard=str(folder / "tensorboard") if config.tensorboard else None)
+        trainer = open_training(config, tensorboard=str(folder / "tensorboard") if config.tensorboard else None)
         try:
             if (folder / CHECKPOINT).exists() and not force:
                 trainer.restore((folder / CHECKPOINT).read_bytes())
@@ -70,7 +72,7 @@ def run_train(
             trainer.close()
 
 
-def _train(trainer: Trainer, folder: Path, progress: Progress) -> None:
+def _train(trainer: Training, folder: Path, progress: Progress) -> None:
     limit = trainer.config.max_minutes
     stop = math.inf if limit is None else time.monotonic() + 60.0 * limit
     saved = time.monotonic()
@@ -93,15 +95,15 @@ def _train(trainer: Trainer, folder: Path, progress: Progress) -> None:
             write_atomic(folder / CHECKPOINT, trainer.save())
 
 
-def _write_progress(trainer: Trainer, folder: Path) -> None:
+def _write_progress(trainer: Training, folder: Path) -> None:
     write_atomic(folder / "curve.csv", curve_csv(trainer.curve))
     title = f"{trainer.config.env}, seed {trainer.config.seed}: greedy return on the selection seeds"
     write_atomic(folder / "curve.svg", curve_svg(trainer.curve, title=title, target=trainer.target))
     if trainer.best_policy is not None:
-        write_atomic(folder / "best.safetensors", write_native(trainer.best_policy, trainer.request))
+        write_atomic(folder / "best.safetensors", write_native(trainer.best_policy, _plain(trainer)))
 
 
-def _finish(trainer: Trainer, folder: Path) -> TrainOutcome:
+def _finish(trainer: Training, folder: Path) -> TrainOutcome:
     if not trainer.finished:
         return TrainOutcome(folder=folder, finished=False, steps=trainer.steps, policy=None, card=None)
     if trainer.best_policy is None:
@@ -109,39 +111,42 @@ def _finish(trainer: Trainer, folder: Path) -> TrainOutcome:
     policy = trainer.best_policy
     assert policy is not None
     _write_progress(trainer, folder)
-    fit_value(policy, trainer.request, SELECTION_SEEDS, gamma=trainer.settings.gamma)
+    fit_value(policy, trainer.request, selection_seeds(trainer.request), gamma=trainer.gamma)
     card = make_card(trainer, policy)
-    write_atomic(folder / "policy.safetensors", write_native(policy, trainer.request))
+    write_atomic(folder / "policy.safetensors", write_native(policy, _plain(trainer)))
     write_atomic(folder / "card.json", encode_card(card))
     return TrainOutcome(
         folder=folder, finished=True, steps=trainer.steps, policy=folder / "policy.safetensors", card=card
     )
 
 
-def make_card(trainer: Trainer, policy: GRUPolicy | LSTMPolicy) -> Card:
+def make_card(trainer: Training, policy: GRUPolicy | LSTMPolicy) -> Card:
     """Play the held-out seeds once and write the card."""
-    returns = play(trainer.request, HELD_OUT_SEEDS, PolicyPlayer(policy)).returns
-    score = estimate(returns)
-    words = ["Chosen by its mean return on 30 selection seeds; the 30 held-out seeds were played once, for this card."]
-    if trainer.target is not None and score.mean < trainer.target:
+    held_out = _scores(policy, trainer.request, HELD_OUT_SEEDS)
+    atari = trainer.request.is_atari
+    chosen = len(selection_seeds(trainer.request))
+    words = [
+        f"Chosen by its mean return on {chosen} selection seeds; the 30 held-out seeds were played for this card only."
+    ]
+    if trainer.teacher is not None:
+        words.append("Learned by imitation: it saw single frames, its teacher the emulator's memory.")
+    if trainer.target is not None and held_out.score.mean < trainer.target:
         words.append(f"Below the target of {trainer.target:g}.")
     return Card(
         name=trainer.config.env.removeprefix("ALE/").rsplit("-v", 1)[0].lower(),
         env=trainer.config.env,
-        preprocessing="the raw observation vector" if len(policy.spec.observation_shape) == 1 else "raw frames",
-        algorithm="RecurrentPPO",
+        preprocessing="mmn: one 80 x 80 grey frame, frameskip 4" if atari else "none: the observation vector",
+        algorithm=trainer.algorithm,
         cell=policy.spec.cell,
         units=policy.architecture.units,
-        teacher=None,
+        teacher=trainer.teacher,
         steps=trainer.steps,
         seconds=round(trainer.seconds, 1),
         seed=trainer.config.seed,
         command=_command(trainer.config),
         identity=identity(policy),
-        held_out=Scores(
-            request=trainer.request, seeds=list(HELD_OUT_SEEDS), returns=[float(r) for r in returns], score=score
-        ),
-        published=None,
+        held_out=held_out,
+        published=_scores(policy, _plain(trainer), [0]) if atari else None,
         target=trainer.target,
         settings=msgspec.to_builtins(trainer.settings),
         curve=trainer.curve,
@@ -149,10 +154,20 @@ def make_card(trainer: Trainer, policy: GRUPolicy | LSTMPolicy) -> Card:
     )
 
 
+def _plain(trainer: Training) -> EnvironmentRequest:
+    # The file plays the published game by default; sticky actions and no-op starts belong to held-out games.
+    return EnvironmentRequest(id=trainer.config.env)
+
+
+def _scores(policy: GRUPolicy | LSTMPolicy, request: EnvironmentRequest, seeds: Sequence[int]) -> Scores:
+    returns = [float(value) for value in play(request, seeds, PolicyPlayer(policy)).returns]
+    return Scores(request=request, seeds=list(seeds), returns=returns, score=estimate(returns))
+
+
 def _command(config: TrainConfig) -> str:
     words = ["moorelens", "train", config.env]
     plain = TrainConfig(env=config.env)
-    for name in ("seed", "steps", "cell", "units", "target"):
+    for name in ("teacher", "seed", "steps", "cell", "units", "target"):
         if getattr(config, name) != getattr(plain, name):
             words += [f"--{name}", f"{getattr(config, name)}"]
     return shlex.join(words)

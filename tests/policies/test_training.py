@@ -18,9 +18,17 @@ from moorelens.policies.load import open_policy
 from moorelens.policies.networks import initialise
 from moorelens.policies.players import PolicyPlayer
 from moorelens.policies.training.card import decode_card
-from moorelens.policies.training.config import HELD_OUT_SEEDS, SELECTION_SEEDS, PPOSettings, TrainConfig
+from moorelens.policies.training.config import (
+    HELD_OUT_SEEDS,
+    SELECTION_SEEDS,
+    ImitationSettings,
+    PPOSettings,
+    TrainConfig,
+)
 from moorelens.policies.training.curve import curve_svg
+from moorelens.policies.training.imitation import Imitator, Segments
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy
+from moorelens.policies.training.teachers import ram_teacher
 from moorelens.policies.training.trainer import Trainer, private_random_state
 from moorelens.policies.training.value import discounted_returns, fit_value
 
@@ -134,3 +142,44 @@ def test_a_curve_is_drawn_with_its_target() -> None:
     ]
     svg = curve_svg(rows, title="a < b", target=8.0).decode()
     assert svg.startswith("<svg") and "a &lt; b" in svg and "stroke-dasharray" in svg
+
+
+def test_the_freeway_teacher_walks_where_no_car_will_be() -> None:
+    teacher = ram_teacher("ALE/Freeway-v5")
+    rams = np.zeros((2, 128), dtype=np.uint8)
+    rams[:, 108:118] = 120  # all cars far away
+    rams[:, 14] = 10
+    assert teacher.choose(rams, rams, np.zeros(2, dtype=np.intp)).tolist() == [1, 1]
+    rams[1, 108] = 44  # a car stands on the first lane, right in front of the second chicken
+    assert teacher.choose(rams, rams, np.zeros(2, dtype=np.intp)).tolist()[0] == 1
+    assert teacher.choose(rams, rams, np.zeros(2, dtype=np.intp)).tolist()[1] != 1
+    with pytest.raises(OptionError, match="A scripted teacher exists for"):
+        ram_teacher("ALE/Qbert-v5")
+
+
+def test_an_imitation_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    small = ImitationSettings(games=2, length=8, segments=8, batches=1, batch_size=4, warm_up=1, channels=(4, 4, 4, 2))
+    config = TrainConfig(env="ALE/Freeway-v5", teacher="ram", steps=48, evaluate_every=10**9, imitation=small)
+    first = Imitator(config)
+    first.advance()
+    assert first.steps == 16 and np.isfinite(first.loss) and first.segments.added == 2
+    data = first.save()
+    again = Imitator(config)
+    again.restore(data)
+    assert again.save() == data
+    assert identity(again.policy()) == identity(first.policy())
+    again.advance()
+    assert again.steps == 32 and again.segments.added == 2
+    other = Imitator(TrainConfig(env="ALE/Freeway-v5", teacher="ram", seed=3, steps=48, imitation=small))
+    with pytest.raises(RunFolderError, match="settings"):
+        other.restore(data)
+
+
+def test_segments_are_a_ring_that_favours_the_newest() -> None:
+    ring = Segments(ImitationSettings(games=1, length=2, segments=4), state_size=3)
+    for k in range(6):
+        frames = [np.full((1, 1, 80, 80), k, np.uint8)] * 2
+        ring.add(frames, [np.array([k])] * 2, [np.array([0.0])] * 2, np.full((1, 3), k))
+    assert ring.labels[:, 0].tolist() == [4, 5, 2, 3]
+    drawn = ring.draw(200, np.random.default_rng(0))
+    assert set(drawn.tolist()) == {0, 1, 2, 3}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -11,13 +11,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from moorelens.errors import RunFolderError
+from moorelens.policies.training.config import ImitationSettings, PPOSettings, TrainConfig
 
 FORMAT = "moorelens.training/1"
 _KEY = "moorelens"
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The numbers beside the tensors: settings, counters, the curve so far, and the state of numpy's generator."""
+class PPOFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The numbers beside the tensors of PPO: settings, counters, the curve so far, the state of numpy's generator."""
 
     format: str = FORMAT
     config: str
@@ -31,19 +32,35 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     numpy_state: tuple[str, int, int, float]
 
 
-def encode(tensors: dict[str, torch.Tensor], facts: Facts) -> bytes:
+class ImitationFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The numbers beside the tensors of an imitation; the recorded segments are collected anew."""
+
+    format: str = FORMAT
+    config: str
+    steps: int
+    seconds: float
+    best: tuple[float, ...] | None
+    curve: list[dict[str, float]]
+    next_seed: int
+    generator: dict[str, Any]
+
+
+F = TypeVar("F", bound=msgspec.Struct)
+
+
+def encode(tensors: dict[str, torch.Tensor], facts: msgspec.Struct) -> bytes:
     """Return the checkpoint file."""
     data = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
     return save(data, {_KEY: msgspec.json.encode(facts).decode()})
 
 
-def decode(data: bytes) -> tuple[dict[str, torch.Tensor], Facts]:
-    """Read a checkpoint file; raises `RunFolderError` where it is damaged."""
+def decode(data: bytes, kind: type[F]) -> tuple[dict[str, torch.Tensor], F]:
+    """Read a checkpoint file whose facts are a `kind`; raises `RunFolderError` where it is damaged."""
     try:
         tensors = load(data)
         length = int.from_bytes(data[:8], "little")
         metadata: dict[str, Any] = msgspec.json.decode(data[8 : 8 + length])["__metadata__"]
-        facts = msgspec.json.decode(metadata[_KEY], type=Facts)
+        facts = msgspec.json.decode(metadata[_KEY], type=kind)
     except (SafetensorError, KeyError, msgspec.MsgspecError) as error:
         raise RunFolderError(
             f"A training goes on from its checkpoint and this one cannot be read ({error}): it is damaged, so start "
@@ -88,3 +105,36 @@ def restore_random_state(tensors: dict[str, torch.Tensor], numpy_state: tuple[st
     name, position, has_gauss, cached = numpy_state
     keys = tensors["random/numpy"].numpy().astype(np.uint32)
     np.random.set_state((name, keys, position, has_gauss, cached))
+
+
+def generator_state(rng: np.random.Generator) -> dict[str, Any]:
+    """Return the state of a numpy generator with its large integers as text."""
+    state = dict(rng.bit_generator.state)
+    return state | {"state": {name: str(number) for name, number in state["state"].items()}}
+
+
+def to_generator_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Undo `generator_state`."""
+    return state | {"state": {name: int(text) for name, text in state["state"].items()}}
+
+
+def under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def fingerprint(config: TrainConfig, settings: PPOSettings | ImitationSettings, total: int) -> str:
+    """Return what must stay equal for a training to go on: how long a slice is, and who watches, may change."""
+    plain = msgspec.structs.replace(config, max_minutes=None, tensorboard=False, device="cpu", steps=total)
+    plain = msgspec.structs.replace(plain, ppo=None, imitation=None)
+    return (msgspec.json.encode(plain, order="sorted") + msgspec.json.encode(settings, order="sorted")).decode()
+
+
+def same_training(found: str, wanted: str) -> None:
+    """Raise `RunFolderError` where a checkpoint was made with other settings."""
+    if found != wanted:
+        raise RunFolderError(
+            "A training goes on only with the settings that it began with and this checkpoint was made with others: "
+            "use "
+            "another --out, or start over with --force."
+        )

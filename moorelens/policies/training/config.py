@@ -6,10 +6,12 @@ from typing import Literal
 
 import msgspec
 
+from moorelens.envs.config import EnvironmentRequest
 from moorelens.errors import OptionError
 
 SELECTION_SEEDS = range(100_000, 100_030)
 HELD_OUT_SEEDS = range(200_000, 200_030)
+ATARI_STICKY, ATARI_NOOPS = 0.25, 30  # machado2018revisiting; no-op starts mnih2015human
 
 
 class PPOSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,13 +34,38 @@ class PPOSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_grad_norm: float = 0.5
 
 
+class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the imitation (ross2011dagger).
+
+    `games` are played side by side, `length` steps at a time; each such segment is kept with the teacher's action for
+    every step, the newest `segments` of them (6.4 kB a step). `batches` of `batch_size` segments follow each
+    collection, half of them from the newest tenth. The teacher acts in a share of the steps that falls from 1 to 0 over
+    the first `guided` of the training. `warm_up` steps at the head of a segment carry no loss, because the state stored
+    there is an older one.
+    """
+
+    games: int = 16
+    length: int = 64
+    segments: int = 2500
+    batches: int = 6
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    guided: float = 0.08
+    warm_up: int = 4
+    max_grad_norm: float = 1.0
+    channels: tuple[int, ...] = (8, 16, 32, 8)
+    units: int = 32
+    gamma: float = 0.99
+
+
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training.
 
     `env`: a Gymnasium id. `steps`: environment steps at most (None: the task's default). `seed`: of weights, actions
     and training episodes. `max_minutes`: stop in order after so long; the same command continues. `cell`, `units`: the
     memory. `target`: stop once the mean return on the selection seeds reaches it in three evaluations in a row (None:
-    the task's). `evaluate_every`: steps between evaluations (None: the task's). `device`: cpu, cuda or auto.
+    the task's). `evaluate_every`: steps between evaluations (None: the task's). `device`: cpu, cuda or auto. `teacher`:
+    imitate a script that reads the emulator's memory (`ram`, Atari only) instead of learning from rewards.
     """
 
     env: str
@@ -51,7 +78,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     evaluate_every: int | None = None
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     tensorboard: bool = False
+    teacher: Literal["ram"] | None = None
     ppo: PPOSettings | None = None
+    imitation: ImitationSettings | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that nothing can be trained with."""
@@ -87,6 +116,9 @@ _TASKS: dict[str, TaskDefaults] = {
         stop_at=-78.0,
         ppo=PPOSettings(n_envs=16, gamma=0.99, gae_lambda=0.94, n_epochs=4, batch_size=1024, ent_coef=0.001),
     ),
+    "ALE/Freeway-v5": TaskDefaults(
+        steps=700_000, evaluate_every=65_536, target=21.0, stop_at=None, ppo=PPOSettings(n_envs=8, gamma=0.99)
+    ),
     "LunarLander-v3": TaskDefaults(
         steps=4_000_000,
         evaluate_every=65_536,
@@ -104,6 +136,18 @@ _TASKS: dict[str, TaskDefaults] = {
         ),
     ),
 }
+
+
+def training_request(env: str) -> EnvironmentRequest:
+    """Return the environment that a policy is trained and chosen in: that of the held-out protocol."""
+    if env.startswith("ALE/"):
+        return EnvironmentRequest(id=env, sticky=ATARI_STICKY, noops=ATARI_NOOPS)
+    return EnvironmentRequest(id=env)
+
+
+def selection_seeds(request: EnvironmentRequest) -> range:
+    """Return the seeds that checkpoints are chosen by: 30, or 6 where a game takes thousands of steps."""
+    return SELECTION_SEEDS[:6] if request.is_atari else SELECTION_SEEDS
 
 
 def defaults_for(env: str) -> TaskDefaults:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -21,35 +19,19 @@ from moorelens.policies.base import to_input
 from moorelens.policies.config import Architecture
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy, build_network, initialise
 from moorelens.policies.players import PolicyPlayer
+from moorelens.policies.training import checkpoint
+from moorelens.policies.training.config import (
+    ImitationSettings,
+    TrainConfig,
+    defaults_for,
+    selection_seeds,
+    training_request,
+)
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy, SequenceCell
-from moorelens.policies.training.teachers import RamTeacher
+from moorelens.policies.training.teachers import RamTeacher, ram_teacher
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
-HELD_OUT_STICKY, HELD_OUT_NOOPS = 0.25, 30
-
-
-class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Settings of the imitation (ross2011dagger).
-
-    `games` are played side by side, `length` steps at a time; each such segment is kept with the teacher's action for
-    every step, the newest `segments` of them (6.4 kB a step). `batches` of `batch_size` segments follow each
-    collection, half of them from the newest tenth. The teacher acts in a share of the steps that falls from 1 to 0 over
-    the first `guided` of the training. `warm_up` steps at the head of a segment carry no loss, because the state stored
-    there is an older one.
-    """
-
-    games: int = 16
-    length: int = 64
-    segments: int = 2500
-    batches: int = 6
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    guided: float = 0.08
-    warm_up: int = 4
-    max_grad_norm: float = 1.0
-    channels: tuple[int, ...] = (8, 16, 32, 8)
-    units: int = 32
 
 
 class Segments:
@@ -87,7 +69,7 @@ class Collector:
 
     def __init__(self, request: EnvironmentRequest, teacher: RamTeacher, games: int, first_seed: int) -> None:
         """Start the games."""
-        self._teacher, self._next = teacher, first_seed + games
+        self._teacher, self.next_seed = teacher, first_seed + games
         self._batch = AtariBatch(request, range(first_seed, first_seed + games))
         self.rows = np.arange(games, dtype=np.intp)
         self.observations = self._batch.reset()
@@ -111,8 +93,8 @@ class Collector:
         for row in self.rows[ended]:
             self.returns.append(float(self._sums[row]))
             self._sums[row] = 0.0
-            self.observations[row] = self._batch.restart(int(row), self._next)
-            self._next += 1
+            self.observations[row] = self._batch.restart(int(row), self.next_seed)
+            self.next_seed += 1
             self.rams[row] = self.before[row] = self._batch.rams(self.rows[row : row + 1])[0]
             self.last[row] = 0
         self.starts = ended.astype(np.float32)
@@ -123,19 +105,17 @@ class Imitator:
 
     algorithm = "DAgger"
 
-    def __init__(
-        self,
-        env: str,
-        *,
-        teacher: RamTeacher,
-        settings: ImitationSettings,
-        steps: int,
-        seed: int,
-        selection_seeds: Sequence[int],
-    ) -> None:
-        """Draw the weights from `seed` and start the games."""
-        self.settings, self.total, self._seed, self._selection = settings, steps, seed, selection_seeds
-        self.request = EnvironmentRequest(id=env, sticky=HELD_OUT_STICKY, noops=HELD_OUT_NOOPS)
+    def __init__(self, config: TrainConfig) -> None:
+        """Draw the weights from the seed and start the games."""
+        defaults = defaults_for(config.env)
+        self.config = config
+        self.settings = settings = config.imitation or ImitationSettings(units=config.units)
+        self.total = config.steps or defaults.steps
+        self.evaluate_every = config.evaluate_every or defaults.evaluate_every
+        self.target = defaults.target if config.target is None else config.target
+        self.request, self.gamma = training_request(config.env), settings.gamma
+        teacher = ram_teacher(config.env)
+        self.teacher: str | None = " ".join((type(teacher).__doc__ or "").split("\n")[0].split())
         spec = describe(self.request)
         self.network = build_network(
             env_id=spec.id,
@@ -146,13 +126,13 @@ class Imitator:
                 body="conv", sizes=settings.channels, hidden="relu", output="relu6", units=settings.units
             ),
         )
-        initialise(self.network, generator=torch.Generator().manual_seed(seed), actor_gain=0.1)
+        initialise(self.network, generator=torch.Generator().manual_seed(config.seed), actor_gain=0.1)
         self.network.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         self.optimiser = torch.optim.Adam([p for n, p in self.network.named_parameters() if not n.startswith("critic")])
-        self._rng = np.random.default_rng([seed, 7])
+        self._rng = np.random.default_rng([config.seed, 7])
         self.segments = Segments(settings, settings.units)
-        self.collector = Collector(self.request, teacher, settings.games, first_seed=1_000_000 * (seed + 1))
+        self.collector = Collector(self.request, teacher, settings.games, first_seed=1_000_000 * (config.seed + 1))
         self._hidden = self.network.initial_state(settings.games)
         self.steps, self.seconds = 0, 0.0
         self.curve: list[dict[str, float]] = []
@@ -179,7 +159,7 @@ class Imitator:
     def evaluate(self) -> dict[str, float]:
         """Play the selection seeds greedily, keep the policy if it is the best so far, and add a row to the curve."""
         policy = self.policy()
-        returns = play(self.request, self._selection, PolicyPlayer(policy)).returns
+        returns = play(self.request, selection_seeds(self.request), PolicyPlayer(policy)).returns
         recent = self.collector.returns[-20:]
         row = {
             "steps": float(self.steps),
@@ -202,6 +182,43 @@ class Imitator:
         copy = type(self.network)(self.network.spec, self.network.architecture)
         copy.load_state_dict({name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()})
         return copy.eval()
+
+    def save(self) -> bytes:
+        """Return everything that the training needs to go on, except the recorded segments and the games under way."""
+        tensors = {f"policy/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= checkpoint.optimiser_tensors(self.optimiser)
+        if self.best_policy is not None:
+            tensors |= {f"best/{name}": tensor for name, tensor in self.best_policy.tensors().items()}
+        facts = checkpoint.ImitationFacts(
+            config=self._fingerprint(),
+            steps=self.steps,
+            seconds=self.seconds,
+            best=self.best,
+            curve=self.curve,
+            next_seed=self.collector.next_seed,
+            generator=checkpoint.generator_state(self._rng),
+        )
+        return checkpoint.encode(tensors, facts)
+
+    def restore(self, data: bytes) -> None:
+        """Go on from what `save` returned; raises `RunFolderError` where that was another training."""
+        tensors, facts = checkpoint.decode(data, checkpoint.ImitationFacts)
+        checkpoint.same_training(facts.config, self._fingerprint())
+        self.network.load_state_dict(checkpoint.under(tensors, "policy/"))
+        checkpoint.restore_optimiser(self.optimiser, tensors)
+        self.steps, self.seconds, self.curve, self.best = facts.steps, facts.seconds, list(facts.curve), facts.best
+        if self.best is not None:
+            self.best_policy = self.policy()
+            self.best_policy.load_state_dict(checkpoint.under(tensors, "best/"))
+        self._rng.bit_generator.state = checkpoint.to_generator_state(facts.generator)
+        self.collector = Collector(self.request, ram_teacher(self.config.env), self.settings.games, facts.next_seed)
+        self._hidden = self.network.initial_state(self.settings.games)
+
+    def close(self) -> None:
+        """Nothing to let go of: the games are in this process."""
+
+    def _fingerprint(self) -> str:
+        return checkpoint.fingerprint(self.config, self.settings, self.total)
 
     def _collect(self) -> None:
         games, share = self.collector, max(1.0 - self.steps / (self.settings.guided * self.total), 0.0)
@@ -243,4 +260,4 @@ class Imitator:
         agreement = float((logits.argmax(dim=2) == wanted).float().mean())
         fresh = not np.isfinite(self.agreement)
         self.agreement = agreement if fresh else 0.98 * self.agreement + 0.02 * agreement
-        self.loss = float(loss) if fresh else 0.98 * self.loss + 0.02 * float(loss)
+        self.loss = loss.item() if fresh else 0.98 * self.loss + 0.02 * loss.item()

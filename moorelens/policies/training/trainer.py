@@ -8,23 +8,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
-import msgspec
 import numpy as np
-import torch
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.control import build
 from moorelens.envs.description import describe
 from moorelens.envs.playing import play
-from moorelens.errors import RunFolderError
 from moorelens.policies.config import Architecture
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy, build_network
 from moorelens.policies.players import PolicyPlayer
 from moorelens.policies.training import checkpoint
-from moorelens.policies.training.config import SELECTION_SEEDS, PPOSettings, TrainConfig, defaults_for
+from moorelens.policies.training.config import PPOSettings, TrainConfig, defaults_for, selection_seeds, training_request
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy
 
 STREAK = 3  # evaluations at the target in a row that end a training: one may be luck
@@ -43,6 +39,9 @@ class _Falling:
 class Trainer:
     """One training: `advance` makes one update, `evaluate` scores the greedy policy, `save` and `restore` are bytes."""
 
+    algorithm = "RecurrentPPO"
+    teacher: str | None = None
+
     def __init__(self, config: TrainConfig, *, tensorboard: str | None = None) -> None:
         """Build environments, networks and optimiser from the seed."""
         defaults = defaults_for(config.env)
@@ -52,7 +51,8 @@ class Trainer:
         self.evaluate_every = config.evaluate_every or defaults.evaluate_every
         self.target = defaults.target if config.target is None else config.target
         self.stop_at = defaults.stop_at if config.target is None else config.target
-        self.request = EnvironmentRequest(id=config.env)
+        self.request = training_request(config.env)
+        self.gamma = self.settings.gamma
         self.curve: list[dict[str, float]] = []
         self.best: tuple[float, ...] | None = None
         self.best_policy: GRUPolicy | LSTMPolicy | None = None
@@ -83,7 +83,7 @@ class Trainer:
     def evaluate(self) -> dict[str, float]:
         """Play the selection seeds greedily, keep the policy if it is the best so far, and add a row to the curve."""
         policy = self.policy()
-        returns = play(self.request, SELECTION_SEEDS, PolicyPlayer(policy)).returns
+        returns = play(self.request, selection_seeds(self.request), PolicyPlayer(policy)).returns
         recent = [info["r"] for info in self._model.ep_info_buffer or []]
         row = {
             "steps": float(self.steps),
@@ -115,7 +115,7 @@ class Trainer:
             tensors |= {f"best/{k}": v for k, v in self.best_policy.tensors().items()}
         drawn, numpy_state = checkpoint.random_state()
         statistics = self._rewards.ret_rms
-        facts = checkpoint.Facts(
+        facts = checkpoint.PPOFacts(
             config=self._fingerprint(),
             steps=self.steps,
             updates=int(self._model._n_updates),
@@ -130,13 +130,9 @@ class Trainer:
 
     def restore(self, data: bytes) -> None:
         """Go on from what `save` returned; raises `RunFolderError` where that was another training."""
-        tensors, facts = checkpoint.decode(data)
-        if facts.config != self._fingerprint():
-            raise RunFolderError(
-                "A training goes on only with the settings that it began with and this checkpoint was made with "
-                "others: use another --out, or start over with --force."
-            )
-        self._model.policy.load_state_dict(_under(tensors, "policy/"))
+        tensors, facts = checkpoint.decode(data, checkpoint.PPOFacts)
+        checkpoint.same_training(facts.config, self._fingerprint())
+        self._model.policy.load_state_dict(checkpoint.under(tensors, "policy/"))
         checkpoint.restore_optimiser(self._model.policy.optimizer, tensors)
         self._model.num_timesteps, self._model._n_updates = facts.steps, facts.updates
         self.curve, self.best, self.streak, self.seconds = list(facts.curve), facts.best, facts.streak, facts.seconds
@@ -144,7 +140,7 @@ class Trainer:
         statistics.mean, statistics.var, statistics.count = (np.float64(x) for x in facts.reward_statistics)
         if self.best is not None:
             self.best_policy = self.policy()
-            self.best_policy.load_state_dict(_under(tensors, "best/"))
+            self.best_policy.load_state_dict(checkpoint.under(tensors, "best/"))
         checkpoint.restore_random_state(tensors, facts.numpy_state)
 
     def close(self) -> None:
@@ -190,10 +186,7 @@ class Trainer:
         return Monitor(build(self.request))
 
     def _fingerprint(self) -> str:
-        # How long a slice is, and whether somebody watches, does not change what is trained.
-        plain = msgspec.structs.replace(self.config, max_minutes=None, tensorboard=False, device="cpu")
-        plain = msgspec.structs.replace(plain, ppo=self.settings, steps=self.total)
-        return msgspec.json.encode(plain, order="sorted").decode()
+        return checkpoint.fingerprint(self.config, self.settings, self.total)
 
 
 @contextmanager
@@ -210,7 +203,3 @@ def _body_for(shape: tuple[int, ...]) -> dict[str, Any]:
     if len(shape) == 1:
         return {"body": "mlp", "sizes": (16, 8), "hidden": "elu", "output": "relu6"}
     return {"body": "conv", "sizes": (32, 32, 16, 8), "hidden": "relu", "output": "relu6"}
-
-
-def _under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

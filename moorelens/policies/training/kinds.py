@@ -1,0 +1,71 @@
+"""The two ways of training, and what they have in common."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from moorelens.envs.config import EnvironmentRequest
+from moorelens.policies.networks import GRUPolicy, LSTMPolicy
+from moorelens.policies.training.config import ImitationSettings, PPOSettings, TrainConfig
+
+
+class Training(Protocol):
+    """A training that is made in slices: `Trainer` (rewards) or `Imitator` (a teacher)."""
+
+    algorithm: str
+    teacher: str | None
+    config: TrainConfig
+    request: EnvironmentRequest
+    total: int
+    evaluate_every: int
+    target: float | None
+    gamma: float
+    seconds: float
+    curve: list[dict[str, float]]
+    best_policy: GRUPolicy | LSTMPolicy | None
+
+    @property
+    def settings(self) -> PPOSettings | ImitationSettings:
+        """Its hyper-parameters."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Environment steps taken so far."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done."""
+        ...
+
+    def advance(self) -> None:
+        """Collect, and learn from it."""
+        ...
+
+    def evaluate(self) -> dict[str, float]:
+        """Score the greedy policy on the selection seeds and keep it if it is the best."""
+        ...
+
+    def save(self) -> bytes:
+        """Return a checkpoint."""
+        ...
+
+    def restore(self, data: bytes) -> None:
+        """Go on from a checkpoint."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the environments."""
+        ...
+
+
+def open_training(config: TrainConfig, *, tensorboard: str | None = None) -> Training:
+    """Return the training that `config` asks for, at its beginning."""
+    if config.teacher is not None:
+        from moorelens.policies.training.imitation import Imitator
+
+        return Imitator(config)
+    from moorelens.policies.training.trainer import Trainer
+
+    return Trainer(config, tensorboard=tensorboard)
