@@ -63,6 +63,33 @@ def paired_difference(reference: ArrayLike, other: ArrayLike, *, seed: int = 0, 
     return estimate(first - second, seed=seed, confidence=confidence)
 
 
+def share_of(counts: ArrayLike, totals: ArrayLike, *, seed: int = 0, confidence: float = 0.95) -> Estimate:
+    """Estimate a share from `counts (n,)` of `totals (n,)` per episode; episodes, not steps, are resampled.
+
+    Steps of one episode resemble each other, so an interval over steps would be too narrow. Empty episodes are left
+    out. Raises: InvariantError where nothing was counted.
+    """
+    part, whole = _sample(counts), _sample(totals)
+    part, whole = part[whole > 0], whole[whole > 0]
+    n = len(whole)
+    if n == 0:
+        raise InvariantError("A share needs something to be a share of, and every total is 0: nothing was played.")
+    mean = float(part.sum() / whole.sum())
+    if n == 1:
+        return Estimate(mean=mean, low=None, high=None, n=1)
+    shares = part / whole
+    if np.all(shares == shares[0]):
+        return Estimate(mean=mean, low=mean, high=mean, n=n, bound=rule_of_three(n, confidence=confidence))
+    rng = np.random.default_rng(seed)
+    ratios = np.empty(RESAMPLES)
+    rows = max(1, _CHUNK // n)
+    for begin in range(0, RESAMPLES, rows):
+        chosen = rng.integers(0, n, size=(min(rows, RESAMPLES - begin), n))
+        ratios[begin : begin + len(chosen)] = part[chosen].sum(axis=1) / whole[chosen].sum(axis=1)
+    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(mean=mean, low=float(low), high=float(high), n=n)
+
+
 def wilson(successes: int, n: int, *, confidence: float = 0.95) -> Estimate:
     """Estimate a proportion with Wilson's score interval (wilson1927probable), which holds at 0 and n successes too.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -78,3 +78,39 @@ class Rollouts:
         arrays = dict(decode_arrays(data))
         extras = {name.removeprefix(_EXTRA): arrays.pop(name) for name in sorted(arrays) if name.startswith(_EXTRA)}
         return cls(**arrays, extras=extras)
+
+
+def concatenate(parts: Sequence[Rollouts]) -> Rollouts:
+    """Return the episodes of all `parts` as one recording; frames that recur between parts are kept once.
+
+    Raises `InvariantError` where there is no part, or the parts recorded different things.
+    """
+    if not parts or any(part.extras.keys() != parts[0].extras.keys() for part in parts):
+        raise InvariantError(
+            "Recordings are joined when they hold the same things, and these do not: record them alike."
+        )
+    known: dict[bytes, int] = {}
+    frames: list[Array] = []
+    index: list[Array] = []
+    for part in parts:
+        places = np.empty(len(part.frames), dtype=np.int32)
+        for i, frame in enumerate(part.frames):
+            key = frame.tobytes()
+            if key not in known:
+                known[key] = len(frames)
+                frames.append(frame)
+            places[i] = known[key]
+        index.append(places[part.frame_index])
+    steps = np.cumsum([0, *(len(part.actions) for part in parts)])
+    offsets = [part.offsets[1:] + first for part, first in zip(parts, steps, strict=False)]
+    return Rollouts(
+        frames=np.stack(frames) if frames else parts[0].frames,
+        frame_index=np.concatenate(index),
+        actions=np.concatenate([part.actions for part in parts]),
+        rewards=np.concatenate([part.rewards for part in parts]),
+        offsets=np.concatenate([[0], *offsets]).astype(np.int64),
+        terminated=np.concatenate([part.terminated for part in parts]),
+        truncated=np.concatenate([part.truncated for part in parts]),
+        seeds=np.concatenate([part.seeds for part in parts]),
+        extras={name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras},
+    )

@@ -1,0 +1,45 @@
+"""`extract`: from a policy to its machines and their drawings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from moorelens.fsm.automata.exchange.machine_json import decode_machine
+from moorelens.fsm.automata.run import compile_machine
+from moorelens.fsm.fidelity import replayed
+from moorelens.pipelines.config import ExplainConfig
+from moorelens.pipelines.explain import run_job
+from moorelens.pipelines.job import Job, open_job
+from moorelens.pipelines.machines import MACHINE, SIZES, TRACES, decode_traces, machine_stages
+from moorelens.pipelines.outcome import RunResult
+from moorelens.pipelines.pictures import draw_stage
+from moorelens.pipelines.reporting import SUMMARY
+from moorelens.pipelines.summarise import unmeasured
+from moorelens.reports.summary import encode_summary
+from moorelens.runs.progress import Progress
+from moorelens.runs.stages import Stage, StageContext
+
+
+def run_extract(config: ExplainConfig, *, progress: Progress | None = None) -> RunResult:
+    """Extract the machines of a policy into the folder `config.out`; raises what `run_explain` raises."""
+    job = open_job(config)
+    stages = [*machine_stages(job), draw_stage(job), _summary_stage(job)]
+    return run_job(job, "extract", stages, progress=progress)
+
+
+def _summary_stage(job: Job) -> Stage:
+    def run(context: StageContext) -> Mapping[str, bytes]:
+        machine = decode_machine(context.read(MACHINE))
+        _, traces = decode_traces(context.read(TRACES))
+        replay = replayed(
+            compile_machine(machine),
+            symbol_codes=machine.symbol_codes[traces.symbols],
+            actions=traces.actions,
+            offsets=traces.offsets,
+        )
+        sizes = msgspec.json.decode(context.read(SIZES))
+        return {SUMMARY: encode_summary(unmeasured(job, machine=machine, sizes=sizes, replay=replay))}
+
+    return Stage(name="summary", run=run, needs=(MACHINE, TRACES, SIZES), outputs=(SUMMARY,))

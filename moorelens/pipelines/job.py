@@ -1,0 +1,152 @@
+"""What a job works on: the opened policy, its environment under each protocol, seeds, budgets and settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from moorelens.envs.config import EnvironmentRequest, EnvironmentSpec
+from moorelens.envs.description import describe
+from moorelens.envs.playing import Player, play
+from moorelens.envs.rollouts import Rollouts, concatenate
+from moorelens.errors import OptionError
+from moorelens.fsm.config import QuantiseConfig
+from moorelens.fsm.seeds import Role, episode_seeds
+from moorelens.pipelines.config import Budget, DemoConfig, ExplainConfig, budget, recorded
+from moorelens.pipelines.presets import quantise_config
+from moorelens.policies.base import identity
+from moorelens.policies.load import LoadedPolicy, open_policy
+from moorelens.runs.manifest import Header, make_header
+from moorelens.runs.progress import Progress
+
+Config = ExplainConfig | DemoConfig
+HELD_OUT_STICKY, HELD_OUT_NOOPS = 0.25, 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A request that was understood: everything the stages are made from.
+
+    `request`: the plain environment (for Atari the published one: no sticky actions, no no-op starts). `fitting`:
+    where practice, selection and fit games after the first are played. `held_out`: the held-out protocol.
+    """
+
+    config: Config
+    loaded: LoadedPolicy
+    env: EnvironmentSpec
+    budget: Budget
+    quantise: QuantiseConfig
+    request: EnvironmentRequest
+    fitting: EnvironmentRequest
+    held_out: EnvironmentRequest
+    workers: int
+    threads: int
+
+    @property
+    def atari(self) -> bool:
+        """Whether the environment is an Atari game."""
+        return self.request.is_atari
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the published protocol means something: one greedy game that no seed changes."""
+        return self.atari
+
+    def seeds(self, role: Role) -> tuple[int, ...]:
+        """Return the episode seeds of a role."""
+        count = {
+            "fit": self.budget.episodes,
+            "selection": self.quantise.selection_episodes,
+            "held_out": self.budget.held_out,
+        }
+        return episode_seeds(role, count[role], seed=self.config.seed)
+
+    def play_fit(self, player: Player, *, progress: Progress | None = None) -> Rollouts:
+        """Play the fit episodes; of an Atari game the first is the plain one (design, "Two protocols")."""
+        seeds = self.seeds("fit")
+        if self.fitting == self.request:
+            return play(self.request, seeds, player, workers=self.workers, progress=progress)
+        parts = [play(self.request, seeds[:1], player, progress=progress)]
+        if len(seeds) > 1:
+            parts.append(play(self.fitting, seeds[1:], player, workers=self.workers, progress=progress))
+        return concatenate(parts)
+
+    def header(self, verb: str) -> Header:
+        """Return what the manifest says of this job."""
+        environment = json.dumps(msgspec.to_builtins(self.request), sort_keys=True)
+        return make_header(
+            verb,
+            identity={"policy": identity(self.loaded.policy), "environment": environment},
+            config=recorded(self.config),
+            threads=self.threads,
+            seeds={role: list(self.seeds(role)) for role in ("fit", "selection", "held_out")},
+        )
+
+
+def open_job(config: Config) -> Job:
+    """Understand a request; raises `RequestError` for what is wrong in it, before anything is written."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise OptionError(
+            "--device cuda needs a GPU that PyTorch can use and there is none: pass --device cpu or auto."
+        )
+    loaded = open_policy(config.policy, env=_environment(config), trust=config.trust)
+    plain = loaded.request
+    atari = plain.is_atari
+    if not atari and (config.sticky is not None or config.noops is not None):
+        raise OptionError(f"--sticky and --noops belong to Atari games and {plain.id} is none: leave them out.")
+    noops = HELD_OUT_NOOPS if config.noops is None else config.noops
+    fitting, held_out = plain, plain
+    if atari:
+        plain = msgspec.structs.replace(plain, sticky=0.0, noops=0)
+        fitting = msgspec.structs.replace(plain, noops=noops, sticky=config.sticky or 0.0)
+        sticky = HELD_OUT_STICKY if config.sticky is None else config.sticky
+        held_out = msgspec.structs.replace(plain, noops=noops, sticky=sticky)
+    env = describe(plain)
+    return Job(
+        config=config,
+        loaded=loaded,
+        env=env,
+        budget=budget(config, atari=atari),
+        quantise=quantise_config(config, atari=atari),
+        request=plain,
+        fitting=fitting,
+        held_out=held_out,
+        workers=2 if atari else 1,
+        threads=2 if atari else 1,
+    )
+
+
+def _environment(config: Config) -> EnvironmentRequest | None:
+    names = _names(config.names)
+    if config.env is None:
+        if config.env_kwargs or names:
+            raise OptionError("--env-kwargs and --names describe an environment and none was given: add --env.")
+        return None
+    return EnvironmentRequest(
+        id=config.env,
+        kwargs=config.env_kwargs,
+        action_names=names.get("actions"),
+        feature_names=names.get("features"),
+    )
+
+
+def _names(file: str | None) -> dict[str, Any]:
+    if file is None:
+        return {}
+    try:
+        found = msgspec.json.decode(Path(file).read_bytes(), type=dict[str, tuple[str, ...]])
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise OptionError(
+            f'--names is a JSON file such as {{"actions": ["left", "right"], "features": [...]}} and {file!r} '
+            f"cannot be read as one ({error}): mend the file."
+        ) from error
+    unknown: Sequence[str] = sorted(found.keys() - {"actions", "features"})
+    if unknown:
+        raise OptionError(f"--names holds 'actions' and 'features' and {file!r} has {unknown[0]!r}: take it out.")
+    return dict(found)

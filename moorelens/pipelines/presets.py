@@ -1,0 +1,64 @@
+"""What a preset means for the quantiser: code sizes, rounds and how long to look (design 4)."""
+
+from __future__ import annotations
+
+from moorelens.fsm.config import QuantiseConfig
+from moorelens.pipelines.config import DemoConfig, ExplainConfig
+
+
+def quantise_config(config: ExplainConfig | DemoConfig, *, atari: bool) -> QuantiseConfig:
+    """Return the settings of the quantiser search for a request."""
+    if atari:
+        return QuantiseConfig(**_ATARI[config.preset], seed=config.seed)  # type: ignore[arg-type]
+    return QuantiseConfig(**_CONTROL[config.preset], seed=config.seed)  # type: ignore[arg-type]
+
+
+_CONTROL = {
+    "quick": {"sizes": ((8, 8),), "rounds": 40, "patience": 2, "selection_episodes": 20},
+    "standard": {
+        "sizes": ((4, 4), (8, 8), (16, 16)),
+        "rounds": 80,
+        "patience": 4,
+        "selection_episodes": 30,
+        "restarts": 1,
+    },
+    "thorough": {
+        "sizes": ((3, 3), (4, 4), (6, 6), (8, 8), (16, 16), (32, 32)),
+        "rounds": 160,
+        "stop_early": False,
+        "search_all": True,
+        "selection_episodes": 60,
+        "restarts": 2,
+    },
+}
+
+_ATARI = {
+    "quick": {
+        "sizes": ((32, 32),),
+        "state_hidden": (8, 4),
+        "rounds": 60,
+        "episodes": 3,
+        "selection_episodes": 3,
+        "patience": 2,
+        "evaluate_every": 3,
+    },
+    "standard": {
+        "sizes": ((16, 16), (32, 32), (64, 100)),
+        "state_hidden": (8, 4),
+        "rounds": 120,
+        "episodes": 6,
+        "selection_episodes": 6,
+        "patience": 3,
+        "evaluate_every": 3,
+    },
+    "thorough": {
+        "sizes": ((8, 8), (16, 16), (32, 32), (64, 100), (128, 400)),
+        "state_hidden": (8, 4),
+        "rounds": 240,
+        "episodes": 6,
+        "selection_episodes": 10,
+        "stop_early": False,
+        "search_all": True,
+        "evaluate_every": 4,
+    },
+}

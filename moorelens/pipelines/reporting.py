@@ -1,0 +1,330 @@
+"""The last stage: summary, report data, HTML and PDF, each computed from the files of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from moorelens.errors import MissingToolError
+from moorelens.fsm.automata.decisions import DecisionPoint as MachineDecision
+from moorelens.fsm.automata.decisions import decision_points, dwell_lengths
+from moorelens.fsm.drawing import Drawing
+from moorelens.fsm.drawing_style import action_styles
+from moorelens.fsm.medoids import medoid
+from moorelens.pipelines.job import Job
+from moorelens.pipelines.machines import (
+    FOLDED,
+    MACHINE,
+    QUANTISE_REPORT,
+    REDUCED,
+    SIZES,
+    TRACES,
+    quantise_report,
+)
+from moorelens.pipelines.measure import EVALUATION
+from moorelens.pipelines.pictures import TITLES, VIEWS, Machines, drawings_of, laid_out, read_machines
+from moorelens.pipelines.summarise import Summary, summarise
+from moorelens.policies.base import identity
+from moorelens.reports.build import (
+    action_marks,
+    decision_point,
+    difference_picture,
+    feature_example,
+    frame_picture,
+    machine_view,
+)
+from moorelens.reports.data import (
+    DecisionPoint,
+    Episode,
+    Example,
+    MachineView,
+    Named,
+    Picture,
+    Place,
+    ReductionStep,
+    ReportData,
+    Subject,
+    encode_report_data,
+)
+from moorelens.reports.html import render_html
+from moorelens.reports.pdf import render_pdf
+from moorelens.reports.summary import encode_summary
+from moorelens.runs.arrays import decode_arrays
+from moorelens.runs.manifest import installed_versions
+from moorelens.runs.stages import Stage, StageContext
+
+SUMMARY, REPORT_DATA, HTML, PDF = "summary.json", "report-data.json", "report.html", "report.pdf"
+_EPISODES = 3
+_DECISIONS = 40  # a report lists at most so many decision points, the weightiest first
+
+Array = npt.NDArray[Any]
+_STEP_WORDS = {
+    "machine": ("As extracted", "states and symbols are distinct codes"),
+    "trim": ("Trim", "drops what is never reached"),
+    "bisimulation": ("Merge", "joins non-decision states that no word tells apart"),
+    "edges": ("Join edges", "parallel transitions become one edge"),
+    "classes": ("Join symbols", "symbols that lead to the same states everywhere"),
+    "chains": ("Join chains", "states always passed in turn become one with a word"),
+    "loops": ("Join loops", "closed cycles become one state"),
+    "tags": ("Tag", "marks what comes before the first cycle"),
+}
+
+
+def report_stage(job: Job) -> Stage:
+    """Everything that was measured, as data and as pages."""
+
+    def run(context: StageContext) -> Mapping[str, bytes]:
+        machines = read_machines(job, context)
+        sizes = msgspec.json.decode(context.read(SIZES))
+        found = summarise(
+            job, machine=machines.machine, sizes=sizes, evaluation=decode_arrays(context.read(EVALUATION))
+        )
+        data = report_data(job, machines, found, sizes=sizes, context=context)
+        files = {
+            SUMMARY: encode_summary(found.summary),
+            REPORT_DATA: encode_report_data(data),
+            HTML: render_html(data),
+        }
+        try:
+            files[PDF] = render_pdf(data)
+        except MissingToolError as error:
+            context.leave_out(f"report.pdf: {error}")
+        return files
+
+    return Stage(
+        name="report",
+        run=run,
+        config={"preset": job.config.preset, "features": job.env.feature_names},
+        needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION),
+        outputs=(SUMMARY, REPORT_DATA, HTML, PDF),
+    )
+
+
+def report_data(
+    job: Job, machines: Machines, found: Summary, *, sizes: Mapping[str, Any], context: StageContext
+) -> ReportData:
+    """Return everything that the report shows."""
+    drawings = drawings_of(machines, legend=False, prefixed=True)
+    pictures: dict[str, Picture] = {}
+    decisions = _decisions(job, machines, drawings["reduced"], pictures)
+    by_node = {decision.node: decision.key for decision in decisions}
+    views = tuple(_view(key, drawings[key], by_node) for key in VIEWS)
+    return ReportData(
+        subject=_subject(job),
+        summary=found.summary,
+        actions=action_marks(action_styles(machines.machine.action_names)),
+        intervals=found.intervals,
+        settings=_settings(job, context.read(QUANTISE_REPORT)),
+        versions=tuple(Named(group="", name=name, value=value) for name, value in installed_versions().items()),
+        seed_returns=found.seed_returns,
+        reductions=_reductions(sizes, found),
+        views=views,
+        decisions=decisions,
+        episodes=_episodes(machines, views[0]),
+        pictures=pictures,
+    )
+
+
+def _view(key: str, drawing: Drawing, decisions: Mapping[str, str]) -> MachineView:
+    svg, note = laid_out(drawing)
+    own = decisions if key == "reduced" else {}
+    return machine_view(drawing, svg, key=key, title=TITLES[key], decisions=own, note=note)
+
+
+def _subject(job: Job) -> Subject:
+    spec, card = job.loaded.policy.spec, job.loaded.card
+    tensors = job.loaded.policy.tensors().values()
+    return Subject(
+        policy=job.config.policy if ":" in job.config.policy else job.loaded.name,
+        policy_name=job.loaded.name,
+        identity=f"sha256:{identity(job.loaded.policy)}",
+        env=job.env.id,
+        env_kind=job.env.kind,
+        action_names=tuple(spec.action_names),
+        feature_names=job.env.feature_names,
+        algorithm=card.get("algorithm"),
+        cell=spec.cell.upper(),
+        memory_units=spec.state_size,
+        parameters=sum(tensor.numel() for tensor in tensors),
+        max_steps=job.env.max_steps,
+        reward_threshold=job.env.reward_threshold,
+        preset=job.config.preset,
+    )
+
+
+def _settings(job: Job, report: bytes) -> tuple[Named, ...]:
+    found = quantise_report(report)
+    entries = [("episodes", "fit episodes", str(job.budget.episodes), "")]
+    entries.append(("episodes", "held-out episodes", str(job.budget.held_out), ""))
+    entries.append(("episodes", "seed", str(job.config.seed), ""))
+    if job.atari:
+        protocol = f"sticky actions {job.held_out.sticky}, no-op starts up to {job.held_out.noops}"
+        entries.append(("episodes", "held-out protocol", protocol, ""))
+    if found is None:
+        entries.append(("quantiser", "source", "the policy's file", "used as published"))
+    else:
+        config = job.quantise
+        size = f"{found.size[0]} (memory), {found.size[1]} (observation)"
+        entries += [
+            ("quantiser", "code digits", size, "three values a digit"),
+            ("quantiser", "chosen after", f"{found.chosen.round} rounds", f"of at most {config.rounds}"),
+            ("quantiser", "updates", str(found.updates), "all sizes and restarts tried"),
+            ("quantiser", "candidates judged", str(len(found.judgements)), "on the selection seeds"),
+            ("quantiser", "return on selection seeds", f"{found.chosen.score:.6g} of {found.policy_score:.6g}", ""),
+            ("quantiser", "objective", config.objective, f"plus {config.state_weight:g} of the state's distance"),
+        ]
+    return tuple(Named(group=group, name=name, value=value, note=note) for group, name, value, note in entries)
+
+
+def _reductions(sizes: Mapping[str, Any], found: Summary) -> tuple[ReductionStep, ...]:
+    decisions, folded = found.summary.decisions.structural, found.summary.sizes.folded
+    steps = [
+        ReductionStep(
+            key=step["step"],
+            title=_STEP_WORDS[step["step"]][0],
+            states=step["states"],
+            symbols=step["symbols"],
+            edges=step["edges"],
+            decisions=decisions,
+            merged=_STEP_WORDS[step["step"]][1],
+        )
+        for step in sizes["reductions"]
+    ]
+    if folded is not None:
+        words = "proven minimal" if folded.proven else f"another machine; at least {folded.lower_bound} states"
+        steps.append(
+            ReductionStep(key="folded", title="Folded", states=folded.states, symbols=folded.symbols, merged=words)
+        )
+    return tuple(steps)
+
+
+def _decisions(
+    job: Job, machines: Machines, drawing: Drawing, pictures: dict[str, Picture]
+) -> tuple[DecisionPoint, ...]:
+    points = [point for point in decision_points(machines.machine) if not point.silent]
+    dwells = dwell_lengths(points, machines.traces)
+    ranked = sorted(points, key=lambda point: (-point.bits, point.state))[:_DECISIONS]
+    found = []
+    for place, point in enumerate(ranked):
+        made = decision_point(
+            point,
+            drawing,
+            key=f"d{place}",
+            view="reduced",
+            steps=machines.traces.n_steps,
+            rules=machines.rules.get(point.state),
+            examples=_examples(job, machines, point, pictures),
+            dwell=dwells.get(point.state),
+        )
+        if made is not None:
+            found.append(made)
+    return tuple(found)
+
+
+def _examples(job: Job, machines: Machines, point: MachineDecision, pictures: dict[str, Picture]) -> dict[int, Example]:
+    played, before = machines.played, machines.before
+    chosen: dict[int, int] = {}
+    vector = job.env.feature_names is not None
+    scale = played.frames.std(axis=0) if vector else None
+    for branch in point.branches:
+        rows = np.flatnonzero((before == point.state) & (machines.traces.states == branch.target))
+        seen = played.frames[played.frame_index[rows]]
+        chosen[branch.target] = int(rows[medoid(seen, scale=scale)])
+    ranked = sorted(point.branches, key=lambda branch: (-branch.count, branch.target))
+    other = {branch.target: ranked[1 if branch is ranked[0] else 0].target for branch in ranked}
+    make = _feature_example if vector else _frame_example
+    return {target: make(job, machines, point, chosen, target, other[target], pictures) for target in chosen}
+
+
+def _feature_example(
+    job: Job,
+    machines: Machines,
+    point: MachineDecision,
+    chosen: Mapping[int, int],
+    target: int,
+    other: int,
+    pictures: dict[str, Picture],
+) -> Example:
+    played, step = machines.played, chosen[target]
+    entry = machines.rules.get(point.state)
+    rule = None if entry is None else entry.rule(target)
+    decisive = {condition.feature for clause in rule.clauses for condition in clause} if rule is not None else set()
+    return feature_example(
+        played.frames[played.frame_index[step]],
+        played.frames[played.frame_index[chosen[other]]],
+        feature_names=job.env.feature_names or (),
+        place=_place(machines, step),
+        symbol=int(machines.traces.symbols[step]),
+        decisive=decisive,
+    )
+
+
+def _frame_example(
+    job: Job,
+    machines: Machines,
+    point: MachineDecision,
+    chosen: Mapping[int, int],
+    target: int,
+    other: int,
+    pictures: dict[str, Picture],
+) -> Example:
+    played, step = machines.played, chosen[target]
+    frame, against = played.frames[played.frame_index[step]], played.frames[played.frame_index[chosen[other]]]
+    name = f"S{point.state}-S{target}"
+    pictures[f"{name}"] = frame_picture(_bytes(frame), alt=f"What was seen before S{target} followed S{point.state}.")
+    pictures[f"{name}-difference"] = difference_picture(
+        _bytes(frame), _bytes(against), alt=f"The same frame, with its difference to the one before S{other}."
+    )
+    return Example(
+        place=_place(machines, step),
+        symbol=f"o{int(machines.traces.symbols[step])}",
+        picture=name,
+        difference=f"{name}-difference",
+    )
+
+
+def _bytes(frame: Array) -> Array:
+    """Return an image as bytes; float images in [0, 1] or of any range are stretched over it."""
+    if frame.dtype == np.uint8:
+        return frame
+    low, high = float(frame.min()), float(frame.max())
+    return ((frame - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8)
+
+
+def _place(machines: Machines, step: int) -> Place:
+    offsets = machines.traces.offsets
+    episode = int(np.searchsorted(offsets, step, side="right")) - 1
+    return Place(episode=episode, step=step - int(offsets[episode]))
+
+
+def _episodes(machines: Machines, view: MachineView) -> tuple[Episode, ...]:
+    played, traces = machines.played, machines.traces
+    index = {member: place for place, state in enumerate(view.states) for member in state.members}
+    deciding = {place for place, state in enumerate(view.states) if "decision point" in state.flags}
+    other = next((place for place, state in enumerate(view.states) if state.label == "other"), 0)
+    found = []
+    for number in range(min(_EPISODES, traces.n_episodes)):
+        rows = slice(int(traces.offsets[number]), int(traces.offsets[number + 1]))
+        nodes = tuple(index.get(state, other) for state in traces.states[rows].tolist())
+        values = played.extras["value"][rows]
+        found.append(
+            Episode(
+                seed=int(played.seeds[number]),
+                protocol="fit",
+                player="mmn",
+                total=float(played.rewards[rows].sum()),
+                ended="terminated" if traces.terminated[number] else "truncated",
+                view=view.key,
+                nodes=nodes,
+                symbols=tuple(f"o{symbol}" for symbol in traces.symbols[rows].tolist()),
+                actions=tuple(traces.actions[rows].tolist()),
+                rewards=tuple(played.rewards[rows].tolist()),
+                values=None if np.isnan(values).any() else tuple(values.tolist()),
+                decisions=tuple(step for step, node in enumerate(nodes) if node in deciding),
+            )
+        )
+    return tuple(found)
