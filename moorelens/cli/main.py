@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -62,6 +63,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _settle_process() -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a batch system sends before it kills
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' advice to programmers; -W brings it back
     for stream in (sys.stdout, sys.stderr):

@@ -15,7 +15,7 @@ LOCK = "lock"
 
 @contextlib.contextmanager
 def hold_lock(folder: Path) -> Iterator[None]:
-    """Hold the lock file in `folder` for the length of the context.
+    """Hold the lock file in `folder` for the length of the context; it is gone afterwards.
 
     Raises: RunFolderError where another process holds it.
     """
@@ -28,6 +28,8 @@ def hold_lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        with contextlib.suppress(OSError):  # the folder is gone already, or the system does not remove open files
+            (folder / LOCK).unlink()
         os.close(descriptor)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -156,6 +157,31 @@ def test_an_interruption_is_130_and_says_that_nothing_is_lost(
 ) -> None:
     with_verb(monkeypatch, failing(KeyboardInterrupt()))
     assert "goes on from there" in refused(run(capsys, "demo"), code=130)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_an_interruption(number: signal.Signals) -> None:
+    program = (
+        "import sys, time; from moorelens.cli import main, verbs\n"
+        "def wait(arguments): print('on', flush=True); time.sleep(30)\n"
+        "verbs.Verb.load = lambda self: wait\n"
+        "sys.argv = ['moorelens', 'demo']; sys.exit(main.main())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "on\n"
+        process.send_signal(number)
+        assert "goes on from there" in process.stderr.read()
+    assert process.returncode == 130
+
+
+def test_the_page_about_the_command_line_names_every_verb() -> None:
+    page = (ROOT / "docs/cli.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}" in page for name in VERBS)
 
 
 class TestACrash:
