@@ -180,8 +180,11 @@ def _edge_label(edge: DrawnEdge, *, choice: bool, has_rules: bool) -> str:
     text = edge.rule if edge.rule else symbols_text(edge.symbols)
     lines = [_html(line) for line in wrap_rule(text)] if text else []
     color = INK if edge.rule else SOFT
-    body = "<br/>".join(lines)
     share = f'<font point-size="8" color="{SOFT}">{_html(percent(edge.share))}</font>' if choice else ""
+    # Graphviz sets the label of a loop against the line; a few spaces hold it off.
+    held = "\u00a0\u00a0\u00a0" if edge.source == edge.target else ""
+    lines = [f"{held}{line}{held}" for line in lines]
+    body = "<br/>".join(lines)
     inner = "<br/>".join(part for part in (f'<font color="{color}">{body}</font>' if body else "", share) if part)
     return f"<{inner}>" if inner else ""
 
