@@ -114,7 +114,7 @@ def report_data(
     by_node = {decision.node: decision.key for decision in decisions}
     views = tuple(_view(key, drawings[key], by_node) for key in VIEWS)
     return ReportData(
-        subject=_subject(job),
+        subject=_subject(job, found),
         summary=found.summary,
         actions=action_marks(action_styles(machines.machine.action_names)),
         intervals=found.intervals,
@@ -135,11 +135,11 @@ def _view(key: str, drawing: Drawing, decisions: Mapping[str, str]) -> MachineVi
     return machine_view(drawing, svg, key=key, title=TITLES[key], decisions=own, note=note)
 
 
-def _subject(job: Job) -> Subject:
+def _subject(job: Job, found: Summary) -> Subject:
     spec, card = job.loaded.policy.spec, job.loaded.card
     tensors = job.loaded.policy.tensors().values()
     return Subject(
-        policy=job.config.policy if ":" in job.config.policy else job.loaded.name,
+        policy=found.summary.policy,
         policy_name=job.loaded.name,
         identity=f"sha256:{identity(job.loaded.policy)}",
         env=job.env.id,
