@@ -100,7 +100,7 @@ class NothingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`train`: `moorelens.policies.training.config.TrainConfig` with its folder, and its settings as JSON."""
+    """`train`: `moorelens.policies.training.config.TrainConfig` with its folder, and settings as JSON."""
 
     env: str
     """A Gymnasium id such as CartPole-v1."""
@@ -120,6 +120,10 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Steps between evaluations; else the task's."""
     ppo: dict[str, Any] = {}
     """Settings of PPO that differ from the task's, for example {"gamma": 0.999}."""
+    teacher: Literal["ram"] | None = None
+    """Atari: imitate a script that reads the emulator's memory instead of learning from rewards."""
+    imitation: dict[str, Any] = {}
+    """Settings of the imitation that differ from the usual ones."""
     device: Device = "cpu"
     """Where the network runs."""
     tensorboard: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -12,11 +12,13 @@ from moorelens.cli.config import TrainOptions
 from moorelens.cli.parsing import parse
 from moorelens.cli.printing import open_progress, plain, print_json
 from moorelens.errors import OptionError
-from moorelens.policies.training.config import PPOSettings, TrainConfig, defaults_for
+from moorelens.policies.training.config import ImitationSettings, TrainConfig, defaults_for
 from moorelens.reports.format import count, number
 
 if TYPE_CHECKING:
     from moorelens.pipelines.train import TrainOutcome
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 
 def train(arguments: list[str]) -> int:
@@ -43,18 +45,25 @@ def train_config(options: TrainOptions) -> TrainConfig:
 
     Raises: OptionError for values or PPO settings that do not exist.
     """
-    fields = {name: getattr(options, name) for name in TrainConfig.__struct_fields__ if name != "ppo"}
-    return TrainConfig(**fields, ppo=_ppo(options.env, options.ppo) if options.ppo else None)
+    settings = ("ppo", "imitation")
+    plain_fields = [name for name in TrainConfig.__struct_fields__ if name not in settings]
+    return TrainConfig(
+        **{name: getattr(options, name) for name in plain_fields},
+        ppo=_settings("ppo", defaults_for(options.env).ppo, options.ppo),
+        imitation=_settings("imitation", ImitationSettings(), options.imitation),
+    )
 
 
-def _ppo(env: str, given: dict[str, Any]) -> PPOSettings:
-    settings = {**msgspec.to_builtins(defaults_for(env).ppo), **given}
+def _settings(option: str, usual: S, given: dict[str, Any]) -> S | None:
+    """Return the usual settings with what is given in their place, or None where nothing is."""
+    if not given:
+        return None
     try:
-        return msgspec.convert(settings, type=PPOSettings)
+        return msgspec.convert({**msgspec.to_builtins(usual), **given}, type=type(usual))
     except msgspec.ValidationError as error:
-        names = ", ".join(PPOSettings.__struct_fields__)
+        names = ", ".join(type(usual).__struct_fields__)
         raise OptionError(
-            f"--ppo is a JSON object of PPO settings, and this one is not: {error} (they are {names})."
+            f"--{option} must be a JSON object of settings ({names}), and this one is not: {error}."
         ) from error
 
 

@@ -21,6 +21,12 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a killed process wrote is with the system: flushing is for power cuts, and takes most of the time."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
 @pytest.fixture
 def undisturbed(tmp_path: Path) -> dict[str, bytes | None]:
     run_stages(tmp_path / "undisturbed", toy.stages(), header=toy.header())
