@@ -11,12 +11,14 @@ from sb3_contrib.common.recurrent.type_aliases import RNNStates
 
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.playing import play
+from moorelens.envs.workers import AtariBatch
 from moorelens.errors import OptionError, RunFolderError
 from moorelens.pipelines.train import run_train
 from moorelens.policies.base import identity
 from moorelens.policies.load import open_policy
 from moorelens.policies.networks import initialise
 from moorelens.policies.players import PolicyPlayer
+from moorelens.policies.training.atari_vec import AtariVecEnv
 from moorelens.policies.training.card import decode_card
 from moorelens.policies.training.config import (
     HELD_OUT_SEEDS,
@@ -183,3 +185,29 @@ def test_segments_are_a_ring_that_favours_the_newest() -> None:
     assert ring.labels[:, 0].tolist() == [4, 5, 2, 3]
     drawn = ring.draw(200, np.random.default_rng(0))
     assert set(drawn.tolist()) == {0, 1, 2, 3}
+
+
+def test_atari_games_follow_each_other_as_stable_baselines_expects() -> None:
+    request = EnvironmentRequest(id="ALE/Freeway-v5", noops=5)
+    games = AtariVecEnv(request, 2, first_seed=10)
+    assert games.reset().shape == (2, 1, 80, 80)
+    for _ in range(3000):
+        observations, rewards, done, infos = games.step(np.array([1, 0]))
+        if done.any():
+            break
+    row = int(np.flatnonzero(done)[0])
+    assert rewards.dtype == np.float32 and infos[row]["TimeLimit.truncated"] is False
+    assert np.array_equal(observations[row], AtariBatch(request, [12]).reset()[0])
+    assert not np.array_equal(infos[row]["terminal_observation"], observations[row])
+    games.close()
+
+
+def test_rewards_train_on_frames_as_well() -> None:
+    few = PPOSettings(n_envs=2, n_steps=8, batch_size=16, n_epochs=1)
+    with private_random_state():
+        trainer = Trainer(TrainConfig(env="ALE/Pong-v5", steps=16, ppo=few))
+        before = identity(trainer.policy())
+        trainer.advance()
+        assert trainer.steps == 16 and identity(trainer.policy()) != before
+        assert trainer.request.sticky == 0.25
+        trainer.close()

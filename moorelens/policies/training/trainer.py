@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import gymnasium
 import numpy as np
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.logger import Logger, configure
-from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
+from moorelens.envs.config import EnvironmentSpec
 from moorelens.envs.control import build
 from moorelens.envs.description import describe
 from moorelens.envs.playing import play
@@ -157,7 +157,7 @@ class Trainer:
             action_names=spec.action_names,
             architecture=architecture,
         )
-        environments = DummyVecEnv([self._environment] * chosen.n_envs)
+        environments = self._environments(spec)
         # Rewards are divided by the running deviation of the discounted return, so that one set of settings fits all
         # tasks.
         rewards = VecNormalize(environments, norm_obs=False, gamma=chosen.gamma, clip_reward=np.inf)
@@ -180,10 +180,13 @@ class Trainer:
         )
         return model, rewards
 
-    def _environment(self) -> gymnasium.Env[Any, Any]:
-        from stable_baselines3.common.monitor import Monitor
+    def _environments(self, spec: EnvironmentSpec) -> VecMonitor:
+        count = self.settings.n_envs
+        if spec.kind == "atari":
+            from moorelens.policies.training.atari_vec import AtariVecEnv
 
-        return Monitor(build(self.request))
+            return VecMonitor(AtariVecEnv(self.request, count, first_seed=1_000_000 * (self.config.seed + 1)))
+        return VecMonitor(DummyVecEnv([lambda: build(self.request)] * count))
 
     def _fingerprint(self) -> str:
         return checkpoint.fingerprint(self.config, self.settings, self.total)
