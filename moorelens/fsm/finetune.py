@@ -49,7 +49,7 @@ class FineTuning:
         self._mean = [p.detach().clone() for p in self._parameters]
 
     def learn(self, batches: Sequence[Sequences], *, round_number: int) -> float:
-        """Learn from each batch of episodes, window by window; return the mean loss per step."""
+        """Learn from each batch of episodes, window by window; return the mean loss of the windows."""
         for group in self._optimiser.param_groups:
             group["lr"] = self._config.learning_rate * cosine(round_number, self._config.rounds)
         losses = [loss for batch in batches for loss in self._episodes(batch)]
@@ -81,8 +81,9 @@ class FineTuning:
         return decisions + self._config.state_weight * masked_mean(distance, mask), state
 
     def _update(self, loss: Tensor) -> None:
-        self._optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        # Asked for these parameters alone: backward() would leave gradients on the policy's weights as well.
+        for parameter, gradient in zip(self._parameters, torch.autograd.grad(loss, self._parameters), strict=True):
+            parameter.grad = gradient
         nn.utils.clip_grad_norm_(self._parameters, self._config.clip)
         self._optimiser.step()
         with torch.no_grad():
@@ -112,6 +113,7 @@ class FineTuning:
     def restore(self, data: bytes) -> None:
         """Go back to what `state` returned."""
         arrays = decode_arrays(data)
+        self._optimiser.state.clear()
         with torch.no_grad():
             for i, (parameter, mean) in enumerate(zip(self._parameters, self._mean, strict=True)):
                 parameter.copy_(torch.from_numpy(np.array(arrays[f"{i}/weight"])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -26,8 +27,10 @@ class MooreMachineNetwork:
 
     @property
     def spec(self) -> PolicySpec:
-        """The facts of the policy inside."""
-        return self.policy.spec
+        """The facts of the policy inside; a decoded state holds no exact features, though, and is no one-hot."""
+        spec = self.policy.spec
+        cell = "custom" if spec.cell == "none" else spec.cell
+        return msgspec.structs.replace(spec, cell=cell, heads_read_features=False)
 
     def initial_state(self, batch: int) -> Tensor:
         """Return the decoded start state (B, H)."""

@@ -74,7 +74,7 @@ class MachinePlayer:
         reached, actions, decided = self._stepper.step(state.at[rows], symbols)
         state.at[rows] = reached
         state.last = {"decided": decided & known, "known": known, "position": reached}
-        return np.maximum(actions, 0).astype(np.intp)
+        return actions.astype(np.intp)
 
     def recorded(self, state: Positions) -> Mapping[str, Array]:
         """Return `decided`, `known` and `position`, each (b,), of the last `act`."""

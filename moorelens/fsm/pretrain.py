@@ -14,13 +14,14 @@ class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     """How well a quantiser reproduces what it never saw.
 
     `validation_error`: mean squared error over the variance, on held-out episodes. `codes`: distinct codes there.
-    `dead_digits`: digits that never change. `entropy_bits`: mean entropy of a digit.
+    `dead_digits`: digits that never change. `entropy_bits`: mean entropy of a digit. The measures of digits and the
+    error are None where a recording is too short to hold anything out.
     """
 
-    validation_error: float
+    validation_error: float | None
     codes: int
-    dead_digits: int
-    entropy_bits: float
+    dead_digits: int | None
+    entropy_bits: float | None
 
 
 def pretrain(qbn: TernaryQBN, x: Tensor, *, updates: int, batch: int, learning_rate: float, seed: int) -> None:
@@ -29,10 +30,12 @@ def pretrain(qbn: TernaryQBN, x: Tensor, *, updates: int, batch: int, learning_r
     The error is divided by the variance of `x`, so that one learning rate serves features and states.
     """
     rows = torch.unique(x, dim=0)
+    if not len(rows):
+        return
     generator = torch.Generator().manual_seed(seed)
     scale = rows.var(unbiased=False).clamp_min(1e-8)
     optimiser = torch.optim.Adam(qbn.parameters(), lr=learning_rate)
-    for _ in range(updates if len(rows) else 0):
+    for _ in range(updates):
         chosen = rows[torch.randint(len(rows), (min(batch, len(rows)),), generator=generator)]
         loss = functional.mse_loss(qbn.relaxed(chosen), chosen) / scale
         optimiser.zero_grad()
@@ -42,6 +45,8 @@ def pretrain(qbn: TernaryQBN, x: Tensor, *, updates: int, batch: int, learning_r
 
 def fit_report(qbn: TernaryQBN, x: Tensor) -> FitReport:
     """Judge `qbn` on held-out rows `x (N, D)`."""
+    if not len(x):
+        return FitReport(validation_error=None, codes=0, dead_digits=None, entropy_bits=None)
     with torch.no_grad():
         codes = qbn.encode(x)
         scale = x.var(unbiased=False).clamp_min(1e-8)

@@ -31,6 +31,8 @@ def read_quantisers(data: bytes) -> dict[str, TernaryQBN]:
     try:
         length = int.from_bytes(data[:8], "little")
         header = msgspec.json.decode(msgspec.json.decode(data[8 : 8 + length])["__metadata__"]["moorelens"])
+        if header["format"] != FORMAT:
+            raise ValueError(f"its format is {header['format']!r}")
         specs = msgspec.convert(header["specs"], dict[str, QBNSpec])
         tensors = safetensors.torch.load(data)
         quantisers = {name: TernaryQBN(spec) for name, spec in specs.items()}
@@ -39,7 +41,7 @@ def read_quantisers(data: bytes) -> dict[str, TernaryQBN]:
             qbn.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     except (KeyError, TypeError, ValueError, RuntimeError, msgspec.MsgspecError, safetensors.SafetensorError) as error:
         raise RunFolderError(
-            f"A quantiser file follows {FORMAT} and this one does not ({str(error).splitlines()[0][:120]}): it was "
+            f"A quantiser file follows {FORMAT} and this one does not ({' '.join(str(error).split())[:120]}): it was "
             "changed or cut off, so run the job again with --force."
         ) from error
     return quantisers

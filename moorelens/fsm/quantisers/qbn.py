@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Literal
 
 import msgspec
 import torch
@@ -78,28 +78,42 @@ def from_published(tensors: Mapping[str, Tensor], *, output: OutputActivation) -
 
     Raises `PolicyError` where encoder and decoder are not mirror images of linear layers.
     """
-    encoder, decoder = (_published_layers(tensors, part) for part in ("encoder", "decoder"))
-    widths = [encoder[0][0].shape[1], *(weight.shape[0] for weight, _ in encoder)] if encoder else []
-    back = [decoder[0][0].shape[1], *(weight.shape[0] for weight, _ in decoder)] if decoder else []
-    if len(widths) < 2 or widths != back[::-1]:
+    parts = {part: _published_layers(tensors, part) for part in ("encoder", "decoder")}
+    widths = _widths(parts["encoder"])
+    if not widths or _widths(parts["decoder"]) != widths[::-1]:
+        shapes = {name: tuple(tensor.shape) for name, tensor in sorted(tensors.items())}
         raise PolicyError(
-            f"A published quantiser is an encoder and a decoder of mirrored widths, and this one has {widths} and "
-            f"{back}: the file is cut off or of another kind."
+            f"A published quantiser is an encoder and a decoder of mirrored linear layers, and this one holds "
+            f"{shapes}: the file is cut off or of another kind."
         )
     qbn = TernaryQBN(QBNSpec(size=widths[0], hidden=tuple(widths[1:-1]), digits=widths[-1], output=output))
-    with torch.no_grad():
-        for layers, found in ((qbn.encoder, encoder), (qbn.decoder, decoder)):
-            for layer, (weight, bias) in zip(layers, found, strict=True):
-                cast(nn.Linear, layer).weight.copy_(weight)
-                cast(nn.Linear, layer).bias.copy_(bias)
+    qbn.load_state_dict(
+        {
+            f"{part}.{i}.{kind}": tensor
+            for part, layers in parts.items()
+            for i, layer in enumerate(layers)
+            for kind, tensor in zip(("weight", "bias"), layer, strict=True)
+        }
+    )
     return qbn
 
 
 def _published_layers(tensors: Mapping[str, Tensor], part: str) -> list[tuple[Tensor, Tensor]]:
-    numbers = sorted(
-        int(name.split(".")[1]) for name in tensors if name.startswith(f"{part}.") and name.endswith(".weight")
-    )
-    return [(tensors[f"{part}.{n}.weight"], tensors[f"{part}.{n}.bias"]) for n in numbers]
+    """Return weight and bias of each layer in order, leaving out what is no layer; they are numbered 0, 2, 4, ..."""
+    names = [f"{part}.{number}" for number in range(len(tensors))]
+    return [
+        (tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+        for name in names
+        if f"{name}.weight" in tensors and f"{name}.bias" in tensors
+    ]
+
+
+def _widths(layers: Sequence[tuple[Tensor, Tensor]]) -> list[int]:
+    """Return the widths from input to output, or nothing where the layers do not fit one behind the other."""
+    if not layers or any(weight.ndim != 2 or bias.shape != weight.shape[:1] for weight, bias in layers):
+        return []
+    fit = all(after[0].shape[1] == before[0].shape[0] for before, after in itertools.pairwise(layers))
+    return [layers[0][0].shape[1], *(weight.shape[0] for weight, _ in layers)] if fit else []
 
 
 def _layers(widths: Sequence[int]) -> nn.ModuleList:
