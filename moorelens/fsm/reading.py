@@ -18,7 +18,7 @@ from moorelens.policies.batching import evaluate_in_chunks
 Array = npt.NDArray[Any]
 Codes = npt.NDArray[np.int8]
 
-_VECTOR_CHUNK, _IMAGE_CHUNK = 64, 8
+_VECTOR_CHUNK, _IMAGE_CHUNK = 64, 2
 
 
 def features_of(policy: RecurrentPolicy, observations: Array) -> Tensor:

@@ -118,7 +118,7 @@ def open_job(config: Config) -> Job:
         fitting=fitting,
         held_out=held_out,
         workers=2 if atari else 1,
-        threads=2 if atari else 1,
+        threads=1,  # two threads wait for each other on networks this small
     )
 
 

@@ -35,7 +35,7 @@ class PolicyPlayer:
     `greedy`: the likeliest action (default), or else one sampled from the policy with a generator per row drawn from
     `seed`. `record`: which of logits, values, hidden (the state after the step) and features go into `Rollouts.extras`.
     `chunk`: rows per network call, padded, so that the result does not depend on how many episodes are still running
-    (default 64 for vectors, 8 for images).
+    (default 64 for vectors, 2 for images, of which a single game shows one at a time).
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class PolicyPlayer:
         self._policy, self._greedy, self._seed = policy, greedy, seed or 0
         self._record = frozenset(record)
         self._image = len(policy.spec.observation_shape) > 1
-        self._chunk = chunk or (8 if self._image else 64)
+        self._chunk = chunk or (2 if self._image else 64)
 
     def start(self, n: int) -> PolicyMemory:
         """Return the memory of `n` fresh episodes."""
