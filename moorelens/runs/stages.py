@@ -178,7 +178,7 @@ class _Run:
         began = time.monotonic()
         self._log.add("stage began", stage=stage.name)
         self._log.flush()
-        with self._progress.task(stage.name) as task:
+        with self._progress.task(stage.name):
             context = StageContext(
                 stage,
                 folder=self._folder,
@@ -196,7 +196,6 @@ class _Run:
                 self._log.add("stage failed", stage=stage.name, error=f"{type(error).__name__}: {error}")
                 raise
             self._folder.place(_entry(stage, key, needs, files, context.left_out), files)
-            task.advance()
         self._left_out += context.left_out
         self._log.add("stage ended", stage=stage.name, seconds=round(time.monotonic() - began, 3))
         self._log.flush()
