@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy.typing as npt
 
 from moorelens.errors import RequestError
 from moorelens.fsm.automata.machine import Codes, Counts, Ids
+
+_INTEGER = re.compile("-?[0-9]{1,3}")
 
 
 def as_codes(values: npt.ArrayLike, *, name: str = "codes") -> Codes:
@@ -75,9 +78,19 @@ def read_codes(texts: Sequence[str], *, width: int, ternary: bool) -> Codes:
     """Read what `write_codes` wrote; ValueError names the first text that is not a code of `width` digits."""
     rows = np.zeros((len(texts), width), dtype=np.int8)
     for i, text in enumerate(texts):
-        digits = [ord(c) - ord("1") for c in text] if ternary else [int(part) for part in text.split(",") if text]
-        low, high = (-1, 1) if ternary else (-128, 127)
-        if len(digits) != width or any(not low <= d <= high for d in digits):
-            raise ValueError(f"code {i} is {text[:40]!r}, which is not {width} digits")
+        digits = _digits(text, ternary=ternary)
+        if digits is None or len(digits) != width:
+            kind = "digits 0, 1 or 2" if ternary else "numbers from -128 to 127, joined by commas"
+            raise ValueError(f"A code has {width} {kind}, but code {i} is {text[:40]!r}.")
         rows[i] = digits
     return rows
+
+
+def _digits(text: str, *, ternary: bool) -> list[int] | None:
+    if ternary:
+        return [ord(c) - ord("1") for c in text] if set(text) <= set("012") else None
+    parts = text.split(",") if text else []
+    if not all(_INTEGER.fullmatch(part) for part in parts):
+        return None
+    digits = [int(part) for part in parts]
+    return digits if all(-128 <= d <= 127 for d in digits) else None

@@ -119,6 +119,11 @@ class MooreMachine:
             f"{self.n_transitions} transitions, {self.n_conflicts} conflicts)"
         )
 
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        from moorelens.fsm.automata.notebook import mimebundle
+
+        return mimebundle(self)
+
 
 def frozen_array(values: npt.ArrayLike, *, dtype: type[np.generic], name: str) -> npt.NDArray[Any]:
     """Return a read-only copy of `values` as `dtype`; RequestError where a value would change in the conversion."""

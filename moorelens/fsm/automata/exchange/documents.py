@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,6 +20,7 @@ Labels = dict[Id, Count]
 
 ORIGINS: tuple[Origin, ...] = ("observed", "network")
 T = TypeVar("T")
+_KEY = re.compile(rb'"[^"\\]*"\s*:')
 
 
 class CodeNotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,7 +117,7 @@ class MacroRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passages: list[PassageRow]
     loop: bool
     tag: Literal["recurrent", "transient", "ending"]
-    dwell: dict[Id, Count] | None = None
+    dwell: dict[Id, Count] | None
 
 
 class ReducedDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,7 +142,11 @@ class ReducedDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def read_document(data: bytes, *, kind: type[T], what: str) -> T:
     """Decode JSON `data` as `kind`; MachineFileError says in one sentence what is wrong with it and where."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        document = msgspec.json.decode(data, type=kind)
+        # A key that is written twice would silently win over the first; what is read must be all there is.
+        if len(_KEY.findall(data)) > len(_KEY.findall(msgspec.json.encode(document))):
+            raise msgspec.ValidationError("Some key is written twice in one object")
+        return document
     except msgspec.ValidationError as problem:
         raise MachineFileError(
             f"A {what} file must follow its schema, but {problem}; it was written by another version or edited by "

@@ -1,0 +1,177 @@
+"""The difference of two machines as text, JSON and a drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from moorelens.fsm.automata.difference import ChangedDecision, MachineDifference
+from moorelens.fsm.automata.equivalence import Difference
+from moorelens.fsm.automata.exchange.dot_text import attributes, quoted
+from moorelens.fsm.automata.exchange.names import state_name, symbol_name
+from moorelens.fsm.automata.machine import BOT, MooreMachine
+from moorelens.fsm.automata.matching import action_name
+from moorelens.fsm.automata.structure import distinct_pairs
+
+# How many ids a line of text lists before it only counts.
+LISTED = 12
+MATCHES = {
+    "code": "states with equal codes",
+    "word": "states that the same words lead to",
+    "shape": "states at the same place in the graph; their codes and symbols mean different things",
+}
+LOOKS: Mapping[str, Mapping[str, str]] = {
+    "same": {"color": "gray50"},
+    "vanished": {"color": "firebrick", "style": "rounded,dashed"},
+    "appeared": {"color": "forestgreen", "style": "rounded,bold"},
+    "changed": {"color": "darkorange", "style": "rounded,bold"},
+}
+
+
+def difference_text(difference: MachineDifference, first: MooreMachine, second: MooreMachine) -> str:
+    """Return the difference in lines a person reads, a first line that sums it up."""
+    if difference.empty:
+        return f"No difference: {first.n_states} states and {first.n_symbols} symbols agree.\n"
+    same = sum(1 for s, t in difference.pairs if s != first.start and t != second.start)
+    lines = [
+        f"{first.n_states} states became {second.n_states}; {same} are matched ({MATCHES[difference.match]}).",
+        *_listed("states vanished", [_state(first, s) for s in difference.vanished]),
+        *_listed("states appeared", [_state(second, s) for s in difference.appeared]),
+        *_listed(
+            "states changed action",
+            [f"{_state(first, s)} -> {_state(second, t)}" for s, t in difference.changed],
+        ),
+        *_listed("symbols vanished", [symbol_name(o) for o in difference.symbols_vanished]),
+        *_listed("symbols appeared", [symbol_name(o) for o in difference.symbols_appeared]),
+        *_listed("transitions lead elsewhere", [_redirected_text(r) for r in difference.redirected]),
+        *_listed("transitions lost", [_pair(p, difference) for p in difference.lost]),
+        *_listed("transitions gained", [_pair(p, difference) for p in difference.gained]),
+        *[_decision_text(d) for d in difference.decisions],
+        *_word_text("first", difference.first_word, first, second),
+        *_word_text("second", difference.second_word, second, first),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def difference_document(difference: MachineDifference, first: MooreMachine, second: MooreMachine) -> dict[str, Any]:
+    """Return the difference as a JSON-able document; ids are those of the machine the key names."""
+    return {
+        "empty": difference.empty,
+        "match": difference.match,
+        "states": {
+            "first": first.n_states,
+            "second": second.n_states,
+            "matched": [list(pair) for pair in difference.pairs],
+            "vanished": list(difference.vanished),
+            "appeared": list(difference.appeared),
+            "changed_action": [
+                {"first": s, "second": t, "before": action_name(first, s), "after": action_name(second, t)}
+                for s, t in difference.changed
+            ],
+        },
+        "symbols": {"vanished": list(difference.symbols_vanished), "appeared": list(difference.symbols_appeared)},
+        "transitions": {
+            "redirected": [
+                {"source": r.source, "symbol": r.symbol, "before": list(r.before), "after": list(r.after)}
+                for r in difference.redirected
+            ],
+            "lost": [list(pair) for pair in difference.lost],
+            "gained": [list(pair) for pair in difference.gained],
+        },
+        "decisions": [
+            {"change": d.change, "first": d.first, "second": d.second, "before": list(d.before), "after": list(d.after)}
+            for d in difference.decisions
+        ],
+        "words": {
+            "first": _word_document(difference.first_word, first, second),
+            "second": _word_document(difference.second_word, second, first),
+        },
+    }
+
+
+def difference_dot(difference: MachineDifference, first: MooreMachine, second: MooreMachine) -> str:
+    """Return both machines as one DOT graph: grey what stayed, dashed what vanished, bold what appeared or changed.
+
+    Nodes carry a mark besides their colour: minus, plus, or both actions.
+    """
+    partner = dict(difference.pairs)
+    nodes = {("a", s): (_both(first, s, second, t), "same") for s, t in difference.pairs}
+    nodes |= {("a", s): (_both(first, s, second, t), "changed") for s, t in difference.changed}
+    nodes |= {("a", s): (f"- {_state(first, s)}", "vanished") for s in difference.vanished}
+    nodes |= {("b", t): (f"+ {_state(second, t)}", "appeared") for t in difference.appeared}
+    home = {("a", s): ("a", s) for s in range(len(first.actions))}
+    home |= {("b", t): ("a", s) for s, t in partner.items()} | {("b", t): ("b", t) for t in difference.appeared}
+    edges = {side: _drawn_edges(machine, side, home) for side, machine in (("a", first), ("b", second))}
+    lines = ["digraph difference {", '  node [shape="box", style="rounded", fontname="sans"];', "  rankdir=LR;"]
+    lines += [
+        f"  {quoted(side + str(s))} [{attributes(label=text, **LOOKS[look])}];"
+        for (side, s), (text, look) in nodes.items()
+    ]
+    for edge in sorted(edges["a"] | edges["b"]):
+        look = "same" if edge in edges["a"] & edges["b"] else "vanished" if edge in edges["a"] else "appeared"
+        tail, head = (quoted(side + str(s)) for side, s in edge)
+        lines.append(f"  {tail} -> {head} [{attributes(**LOOKS[look])}];")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _drawn_edges(
+    machine: MooreMachine, side: str, home: Mapping[tuple[str, int], tuple[str, int]]
+) -> set[tuple[tuple[str, int], tuple[str, int]]]:
+    sources, targets = distinct_pairs(machine.sources, machine.targets)
+    return {(home[side, s], home[side, t]) for s, t in zip(sources.tolist(), targets.tolist(), strict=True)}
+
+
+def _state(machine: MooreMachine, state: int) -> str:
+    return f"{state_name(state)} ({'start' if state == machine.start else action_name(machine, state)})"
+
+
+def _both(first: MooreMachine, state: int, second: MooreMachine, partner: int) -> str:
+    before, after = action_name(first, state), action_name(second, partner)
+    name = state_name(state) if state == partner else f"{state_name(state)} = {state_name(partner)}"
+    if state == first.start:
+        return f"{name}: start"
+    return f"{name}: {before}" if before == after else f"{name}: {before} -> {after}"
+
+
+def _listed(what: str, items: list[str]) -> Iterable[str]:
+    if not items:
+        return []
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return [f"{len(items)} {what}: {', '.join(items[:LISTED])}{more}"]
+
+
+def _redirected_text(change: Any) -> str:
+    ends = (" or ".join(state_name(t) for t in side) for side in (change.before, change.after))
+    return f"{state_name(change.source)} {symbol_name(change.symbol)}: {' -> '.join(ends)}"
+
+
+def _pair(pair: tuple[int, int], difference: MachineDifference) -> str:
+    end = state_name(pair[1]) if difference.match == "shape" else symbol_name(pair[1])
+    return f"{state_name(pair[0])} {'-> ' if difference.match == 'shape' else ''}{end}"
+
+
+def _decision_text(decision: ChangedDecision) -> str:
+    state = decision.first if decision.change != "appears" else decision.second
+    sides = {"vanishes": decision.before, "appears": decision.after}
+    actions = sides.get(decision.change)
+    text = " or ".join(actions) if actions else f"{' or '.join(decision.before)} -> {' or '.join(decision.after)}"
+    return f"decision at {state_name(state or 0)} {decision.change}: {text}"
+
+
+def _word_text(name: str, word: Difference | None, machine: MooreMachine, other: MooreMachine) -> Iterable[str]:
+    if word is None:
+        return []
+    letters = " ".join(symbol_name(o) for o in word.symbols)
+    found = "is undefined" if word.found is None else f"does {_action(other, word.found)}"
+    return [f"after {letters} the {name} does {_action(machine, word.expected)} and the other {found}"]
+
+
+def _word_document(word: Difference | None, machine: MooreMachine, other: MooreMachine) -> dict[str, Any] | None:
+    if word is None:
+        return None
+    found = None if word.found is None else _action(other, word.found)
+    return {"symbols": list(word.symbols), "expected": _action(machine, word.expected), "found": found}
+
+
+def _action(machine: MooreMachine, action: int) -> str:
+    return "nothing" if action == BOT else machine.action_names[action]
