@@ -24,6 +24,10 @@ MAX_DEPTH = 3
 FOLDS = 5
 # A branch taken less often than this gives no rule: a threshold between so few points is chance.
 MIN_VISITS = 5
+# A rule that is wrong more often than right where it holds would mislead: its branch is left without one.
+MIN_PRECISION = 0.5
+# A threshold is rounded as far as at most this share of the records changes sides.
+ROUNDING = 0.005
 # States with more records than this are thinned evenly: rules do not change, time does.
 MAX_RECORDS = 5_000
 _MINUS = "\u2212"
@@ -259,14 +263,12 @@ def _narrowed(path: Clause, feature: int, *, low: float | None = None, high: flo
 
 
 def round_between(threshold: float, values: Floats) -> float:
-    """Return the shortest decimal number that parts `values` (N,) as `threshold` does (`value <= threshold`)."""
-    below, above = values[values <= threshold], values[values > threshold]
-    if not len(below) or not len(above):
-        return threshold
-    low, high = float(below.max()), float(above.min())
+    """Return the shortest decimal that parts `values` (N,) as `threshold` does, but for 0.5 % of them at most."""
+    below = values <= threshold
     for digits in range(-6, 12):
         rounded = round(threshold, digits)
-        if low <= np.float32(rounded) < high:
+        other = values <= np.float32(rounded)
+        if np.mean(other != below) <= ROUNDING and other.any() == below.any() and other.all() == below.all():
             return rounded + 0.0
     return threshold
 
@@ -280,7 +282,8 @@ def _rule(
     units: Sequence[str] | None,
 ) -> BranchRule | None:
     """Return the rule of a branch: all its clauses if they are two plain ones, else the one that covers most of it."""
-    if not clauses:
+    # A tree that never splits has one empty clause, which tells nothing from nothing.
+    if not all(clauses) or not clauses:
         return None
     mine = y == target
     covered = [np.all([condition.holds(x) for condition in clause], axis=0) for clause in clauses]
@@ -288,6 +291,9 @@ def _rule(
     short = len(clauses) == 2 and all(len(clause) == 1 for clause in clauses)
     chosen = order if short else order[:1]
     holds = np.any([covered[place] for place in chosen], axis=0)
+    precision = float(np.mean(mine[holds])) if holds.any() else 0.0
+    if precision < MIN_PRECISION:
+        return None
     kept = tuple(clauses[place] for place in chosen)
     binary = {place for place in range(x.shape[1]) if set(np.unique(x[:, place]).tolist()) <= {0.0, 1.0}}
     return BranchRule(
@@ -295,7 +301,7 @@ def _rule(
         clauses=kept,
         text=" or ".join(clause_text(clause, feature_names, units=units, binary=binary) for clause in kept),
         coverage=float(np.mean(holds[mine])),
-        precision=float(np.mean(mine[holds])) if holds.any() else 0.0,
+        precision=precision,
     )
 
 

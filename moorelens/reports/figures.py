@@ -13,8 +13,9 @@ from moorelens.reports.summary import Score
 
 INK, SOFT, RULE, ACCENT = "#1c1c1c", "#6b6b6b", "#d9d9d6", "#b4432f"
 FONT = "DejaVu Sans"
-# More ticks than this would touch each other and say nothing.
-_TICKS_SHOWN = 170
+# Steps in a row of an episode strip, four units wide each, and how many rows one episode may have.
+_ROW_STEPS = 170
+_ROWS_SHOWN = 5
 _NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 
 # Outlines in a box of 20 by 14; anything else is an ellipse.
@@ -137,21 +138,28 @@ def histogram(bins: Sequence[Bin], *, title: str) -> str:
 
 
 def episode_strip(episode: Episode, marks: Mapping[int, ActionMark]) -> str:
-    """Return the episode as one strip: a colour per action, runs of equal actions joined, a tick at each decision."""
+    """Return the episode as strips: a colour per action, runs of equal actions joined, a tick at each decision.
+
+    Episodes of up to 850 steps are set in rows of 170; longer ones share one row, without ticks.
+    """
     steps = len(episode.actions)
-    width, height = 680.0, 22.0
-    unit = width / max(steps, 1)
+    rows = -(-steps // _ROW_STEPS)
+    length = _ROW_STEPS if rows <= _ROWS_SHOWN else steps
+    rows = rows if rows <= _ROWS_SHOWN else 1
+    width, tall, pitch = 680.0, 11.0, 18.0
+    unit = width / max(min(length, steps), 1)
     parts, start = [], 0
     for step in range(1, steps + 1):
-        if step == steps or episode.actions[step] != episode.actions[start]:
+        if step == steps or step % length == 0 or episode.actions[step] != episode.actions[start]:
             fill = marks.get(episode.actions[start], silent_mark()).fill
-            parts.append(_rect(start * unit, 0, (step - start) * unit, height, fill=fill, name="run"))
+            x, y = (start % length) * unit, (start // length) * pitch
+            parts.append(_rect(x, y, (step - start) * unit, tall, fill=fill, name="run"))
             start = step
-    for step in episode.decisions if len(episode.decisions) <= _TICKS_SHOWN else ():
-        x = (step + 0.5) * unit
-        parts.append(_line(x, height, x, height + 4, color=SOFT, width=0.8, name="tick"))
+    for step in episode.decisions if length == _ROW_STEPS else ():
+        x, y = (step % length + 0.5) * unit, (step // length) * pitch + tall
+        parts.append(_line(x, y, x, y + 3, color=SOFT, width=0.8, name="tick"))
     alt = f"{count(steps)} steps coloured by action, return {number(episode.total)}."
-    return _svg("".join(parts), width=width, height=height + 5, name="strip", alt=alt)
+    return _svg("".join(parts), width=width, height=max(rows, 1) * pitch - 2, name="strip", alt=alt)
 
 
 def share_bar(share: float) -> str:

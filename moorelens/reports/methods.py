@@ -61,8 +61,8 @@ _REDUCED = (
 _RULES = (
     "The rules on named features are shallow decision trees, one per decision point, over the observations recorded "
     "there. Their depth is the least whose cross-validated balanced accuracy is within one standard error of the "
-    "best; thresholds are rounded as far as no recorded observation changes sides. The rules describe the branches of "
-    "the machine and are not part of it."
+    "best; thresholds are rounded as far as at most 0.5 % of the records change sides, and rules that are wrong more "
+    "often than right are left out. The rules describe the branches of the machine and are not part of it."
 )
 
 

@@ -327,10 +327,17 @@ def _forced(branch: Branch) -> str | None:
 _PROTOCOLS = {"fit": "fit", "held_out": "held out", "published": "papers' protocol"}
 
 
+_PLAYERS = {
+    "mmn": "quantised network", "reduced": "reduced machine", "folded": "folded machine", "pruned": "pruned machine",
+    "policy_stochastic": "policy, sampling its actions",
+}  # fmt: skip
+
+
 def _episode(episode: Episode, marks: dict[int, ActionMark]) -> EpisodeEntry:
+    player = _PLAYERS.get(episode.player, episode.player)
     end = "ended by the task" if episode.ended == "terminated" else "cut at the step limit"
     caption = (
-        f"Seed {episode.seed} ({_PROTOCOLS[episode.protocol]}), played by the {episode.player}: "
+        f"Seed {episode.seed} ({_PROTOCOLS[episode.protocol]}), played by the {player}: "
         f"{plural(len(episode.actions), 'step')}, return {number(episode.total)}, {end}"
     )
     return EpisodeEntry(caption=caption, strip=episode_strip(episode, marks))

@@ -78,7 +78,7 @@ def pdf_files(data: ReportData) -> Files:
         "headline": page.headline,
         "facts": page.facts,
         "notes": data.notes,
-        "verdicts": [asdict(verdict) for verdict in page.verdicts],
+        "verdicts": [{**asdict(verdict), "word": verdict.word} for verdict in page.verdicts],
         "tables": {key: asdict(table) for key, table in page.tables.items()},
         "marks": _marks(data, files),
         "machine-number": page.machine_number,

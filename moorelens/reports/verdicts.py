@@ -14,6 +14,8 @@ Level = Literal["good", "mixed", "poor", "unknown", "plain"]
 
 # A machine "keeps the return" up to this part of the policy's, "mostly keeps" it up to the second (issue 2: 2 %).
 KEPT, MOSTLY_KEPT = 0.02, 0.10
+# Below this agreement the machine may play as well as the policy, but not alike.
+ALIKE = 0.9
 # A memory gain under two points of agreement is called "little": it is the loss we tolerate in a return.
 LITTLE_GAIN = 0.02
 
@@ -27,6 +29,17 @@ class Verdict:
     answer: str
     tables: tuple[str, ...]
     level: Level
+
+    @property
+    def word(self) -> str:
+        """The level in one word, empty where the answer is neither good nor bad news."""
+        return _WORDS.get((self.key, self.level), _WORDS.get(("", self.level), ""))
+
+
+_WORDS: dict[tuple[str, Level], str] = {
+    ("", "good"): "holds", ("", "mixed"): "partly", ("", "poor"): "fails", ("", "unknown"): "open",
+    ("unseen", "good"): "little", ("unseen", "mixed"): "some", ("unseen", "poor"): "much",
+}  # fmt: skip
 
 
 def verdicts(data: ReportData) -> tuple[Verdict, ...]:
@@ -70,9 +83,12 @@ def _faithful(data: ReportData) -> Verdict:
     elif returns.policy is not None and returns.machine is not None:
         parts.append(f"The machine scores {number(returns.machine.mean)}, the policy {number(returns.policy.mean)}.")
     if fidelity.teacher_forced_policy is not None:
+        alike = fidelity.teacher_forced_policy >= ALIKE
+        if not alike and level == "good":
+            level = "mixed"
         parts.append(
-            f"Shown the same observations, the machine takes the policy's action in "
-            f"{share(fidelity.teacher_forced_policy)} of steps."
+            f"{'S' if alike else 'But it does not play alike: s'}hown the same observations, the machine takes the "
+            f"policy's action in {share(fidelity.teacher_forced_policy)} of steps."
         )
     if fidelity.replay is not None and fidelity.replay < 1:
         level = "poor"
@@ -94,7 +110,7 @@ def _loss_sentence(data: ReportData, name: str, loss: Score, level: Level) -> st
     policy = data.summary.returns.policy
     assert policy is not None
     verb = {"good": "keeps", "mixed": "mostly keeps"}.get(level, "loses part of")
-    certain = f", 95\u202f% interval {span(loss.low, loss.high)}" if loss.low is not None else ""
+    certain = f", 95\u202f% interval {span(loss.low, loss.high)}" if loss.low is not None and not loss.bound else ""
     text = (
         f"The {name} {verb} the policy's return: on {plural(loss.n, 'held-out game')} it loses {number(loss.mean)} "
         f"of {number(policy.mean)}{certain}."

@@ -66,6 +66,16 @@ def test_no_loss_in_any_game_still_has_its_limit(cart_pole: ReportData) -> None:
     assert "up to 15.0\u202f% of games may still differ" in verdict(data, "faithful").answer
 
 
+def test_playing_as_well_is_not_playing_alike(cart_pole: ReportData) -> None:
+    data = with_summary(
+        cart_pole, loss=Loss(reduced=score(0.0, 0.0, 0.0, 0.15)), fidelity=Fidelity(teacher_forced_policy=0.658)
+    )
+    found = verdict(data, "faithful")
+    assert (found.level, found.word) == ("mixed", "partly")
+    assert "does not play alike" in found.answer
+    assert "interval" not in found.answer
+
+
 def test_a_machine_that_contradicts_its_traces_is_called_unsound(cart_pole: ReportData) -> None:
     data = with_summary(cart_pole, fidelity=Fidelity(replay=0.98))
     assert verdict(data, "faithful").level == "poor"
