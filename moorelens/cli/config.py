@@ -79,6 +79,13 @@ class MinimizeConfig(MachineConfig, frozen=True, kw_only=True, forbid_unknown_fi
         require(self.max_states >= 1, "max_states", "a whole number from 1 on", self.max_states)
 
 
+class ExportConfig(MachineConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`export`: which tool the machine is for."""
+
+    format: Literal["dot", "mermaid", "graphml", "kiss2", "prism", "aalpy"] = "dot"
+    """Drawings and graphs (dot, mermaid, graphml), minimisers (kiss2), model checkers (prism), AALpy's state setup."""
+
+
 class DiffConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`diff`: two machine files."""
 

@@ -63,7 +63,7 @@ def _fidelity(values: Mapping[str, Any]) -> str:
 
 
 def _sizes(values: Mapping[str, Any]) -> str:
-    parts = []
+    parts: list[str] = []
     for name in _PLAYERS:
         size = values.get(name)
         if size is not None:

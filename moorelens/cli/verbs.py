@@ -29,6 +29,7 @@ VERBS: dict[str, Verb] = {
     "reduce": Verb("a machine made smaller without loss", "MACHINE.json", "moorelens.cli.machines:reduce"),
     "fold": Verb("a machine folded into fewer states", "MACHINE.json", "moorelens.cli.machines:fold"),
     "minimize": Verb("the smallest machine with the same words", "MACHINE.json", "moorelens.cli.machines:minimize"),
+    "export": Verb("a machine for other tools", "MACHINE.json", "moorelens.cli.exporting:export"),
     "diff": Verb("where two machines differ", "MACHINE.json MACHINE.json", "moorelens.cli.machines:diff"),
     "train": Verb("a recurrent policy for an environment", "ENV", "moorelens.cli.training:train"),
     "zoo": Verb("the bundled policies", "list | show NAME", "moorelens.cli.zoo:zoo"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 import types
@@ -145,7 +144,6 @@ def test_a_machine_that_does_not_repeat_its_own_traces_is_a_failure(
     assert "99.9900%" in shell.err
 
 
-@pytest.mark.skipif(importlib.util.find_spec("moorelens.pipelines.explain") is None, reason="the pipeline is not there")
 @pytest.mark.parametrize(
     "policy", ["zoo:nessie", "mmn:none.p", "nonsense", "python:no.such:factory", "none.safetensors"]
 )
@@ -155,3 +153,41 @@ def test_a_policy_that_cannot_be_read_is_a_wrong_request(
     monkeypatch.chdir(tmp_path)
     refused(run(capsys, "explain", policy, "--env", "CartPole-v1", "--quiet"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "env", ["NoSuchEnv-v0", "Acrobot-v1", "python:no.such:factory", "MountainCarContinuous-v0", ""]
+)
+def test_an_environment_that_does_not_fit_is_a_wrong_request(
+    env: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(run(capsys, "explain", "zoo:cartpole", "--env", env, "--quiet"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_something_else_is_a_wrong_request(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("text")
+    for force in ([], ["--force"]):
+        sentence = refused(run(capsys, "explain", "zoo:cartpole", "--out", str(tmp_path), "--quiet", *force))
+        assert "files that are not a run's" in sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert "is a file" in refused(run(capsys, "explain", "zoo:cartpole", "--out", str(tmp_path / "thesis.tex")))
+
+
+def test_the_folder_of_another_policy_is_a_wrong_request(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    limit = ["--max-minutes", "1e-9", "--quiet", "--out", str(tmp_path / "run")]
+    assert run(capsys, "extract", "zoo:cartpole", *limit).code == 0
+    assert "policy" in refused(run(capsys, "extract", "zoo:acrobot", *limit))
+    assert "made by `extract`" in refused(run(capsys, "explain", "zoo:cartpole", *limit))
+    assert run(capsys, "extract", "zoo:acrobot", "--force", *limit).code == 0
+
+
+def test_names_that_are_no_names_are_a_wrong_request(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for text in (None, "", "[]", '{"actions": ["one"]}', '{"actions": [1, 2]}', '{"surprise": []}'):
+        path = tmp_path / "names.json"
+        if text is not None:
+            path.write_text(text)
+        out = tmp_path / "run"
+        refused(run(capsys, "explain", "zoo:cartpole", "--names", str(path), "--out", str(out), "--quiet"))
+        assert not out.exists()

@@ -102,6 +102,25 @@ def test_diff_names_the_shortest_word_that_tells_two_machines_apart(
     assert "every word" in run(capsys, "diff", "machine.json", "machine.json").out
 
 
+@pytest.mark.parametrize(
+    ("image_format", "file", "part"),
+    [
+        ("dot", "machine.dot", "digraph"),
+        ("mermaid", "machine.mmd", "stateDiagram-v2"),
+        ("graphml", "machine.graphml", "<graphml"),
+        ("kiss2", "machine.kiss2", ".i "),
+        ("prism", "machine.prism", "dtmc"),
+        ("aalpy", "machine-aalpy.json", '"left"'),
+    ],
+)
+def test_export_writes_the_formats_of_other_tools(
+    machine: Path, image_format: str, file: str, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "export", "machine.json", "--format", image_format).out == f"{file}\n"
+    assert part in Path(file).read_text()
+    assert json.loads(run(capsys, "export", "machine.json", "--format", image_format, "--json").out)["file"] == file
+
+
 def test_a_file_that_is_there_is_replaced_by_force_only(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("machine-folded.json").write_text("my notes")
     assert "--force" in refused(run(capsys, "fold", "machine.json"))
@@ -117,7 +136,7 @@ def test_an_output_that_cannot_be_is_refused(machine: Path, verb: str, capsys: p
     assert "cannot be made" in refused(run(capsys, verb, "machine.json", "--out", "machine.json/x.svg"))
 
 
-@pytest.mark.parametrize("verb", ["draw", "reduce", "fold", "minimize", "diff"])
+@pytest.mark.parametrize("verb", ["draw", "reduce", "fold", "minimize", "export", "diff"])
 @pytest.mark.parametrize(
     "data",
     [
