@@ -93,6 +93,18 @@ class DiffConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A machine.json."""
     second: str
     """Another one."""
+    match: Literal["auto", "code", "word", "shape"] = "auto"
+    """Match states by their codes, by the words that lead to them, or by the shape of the graph."""
+    out: str | None = None
+    """Draw both machines as one picture: svg, pdf, png or dot by the ending."""
+    seconds: float = 20.0
+    """Give the layout up after so long."""
+    force: bool = False
+    """Replace a file that is there."""
+
+    def __post_init__(self) -> None:
+        """Refuse a time that no layout can keep; raises `OptionError`."""
+        require(0.0 < self.seconds < 1e6, "seconds", "a positive number of seconds", self.seconds)
 
 
 class ShowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -16,7 +17,8 @@ from moorelens.errors import MissingToolError
 from moorelens.fsm.automata.reduced import ReducedMachine
 from moorelens.fsm.drawing import Drawing, draw_machine, draw_reduced
 
-_FORMATS = ("svg", "pdf", "png", "dot")
+Format = Literal["svg", "pdf", "png", "dot"]
+_FORMATS: tuple[Format, ...] = ("svg", "pdf", "png", "dot")
 
 
 def draw(arguments: list[str]) -> int:
@@ -24,8 +26,7 @@ def draw(arguments: list[str]) -> int:
     config, output = parse(DrawConfig, arguments, verb="draw", description="Draw a machine file.")
     drawing = _drawing(config)
     out = _target(config)
-    data = _picture(config, drawing, out)
-    write_result(out, data, force=config.force)
+    write_picture(out, drawing.dot, default=config.format, seconds=config.seconds, force=config.force)
     if output.json:
         print_json(msgspec.json.encode({"file": str(out), "detail": drawing.detail, "caption": drawing.caption}))
     else:
@@ -46,13 +47,17 @@ def _target(config: DrawConfig) -> Path:
     return Path(config.out) if config.out else beside(config.machine, f".{config.format}")
 
 
-def _picture(config: DrawConfig, drawing: Drawing, out: Path) -> bytes:
+def write_picture(out: Path, dot: str, *, seconds: float, force: bool, default: Format = "svg") -> Path:
+    """Write DOT text as the kind of picture that the ending of `out` names, else as `default`.
+
+    Raises: MissingToolError where nothing can draw, after saving the text; LayoutTimeout; what `write_result` raises.
+    """
     ending = out.suffix.removeprefix(".").lower()
-    image_format = ending if ending in _FORMATS else config.format
+    image_format: Format = next((known for known in _FORMATS if known == ending), default)
     if image_format == "dot":
-        return drawing.dot.encode()
+        return write_result(out, dot.encode(), force=force)
     try:
-        return graphviz.render(drawing.dot, format=image_format, timeout_s=config.seconds)  # type: ignore[arg-type]
+        return write_result(out, graphviz.render(dot, format=image_format, timeout_s=seconds), force=force)
     except MissingToolError as error:
-        dot = write_result(out.with_suffix(".dot"), drawing.dot.encode(), force=config.force)
-        raise MissingToolError(f"{error} The drawing was saved as {dot}, which any Graphviz can lay out.") from error
+        saved = write_result(out.with_suffix(".dot"), dot.encode(), force=force)
+        raise MissingToolError(f"{error} The drawing was saved as {saved}, which any Graphviz can lay out.") from error

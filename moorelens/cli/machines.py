@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from moorelens.cli.config import DiffConfig, FoldConfig, MinimizeConfig, ReduceConfig
+from moorelens.cli.drawing import write_picture
 from moorelens.cli.files import beside, read_machine, write_result
 from moorelens.cli.parsing import Output, parse
 from moorelens.cli.printing import print_json
-from moorelens.fsm.automata.equivalence import Difference, distinguishing_word
+from moorelens.fsm.automata.difference import diff as compare
+from moorelens.fsm.automata.difference_formats import difference_document, difference_dot, difference_text
 from moorelens.fsm.automata.exact_cover import minimise_exact
 from moorelens.fsm.automata.exchange.machine_json import encode_machine
 from moorelens.fsm.automata.exchange.reduced_json import encode_reduced
@@ -70,18 +72,15 @@ def diff(arguments: list[str]) -> int:
     """Run `moorelens diff`; two machines that differ are a result, not a failure."""
     config, output = parse(DiffConfig, arguments, verb="diff", description="Say where two machines differ.")
     first, second = read_machine(config.first), read_machine(config.second)
-    there, back = distinguishing_word(first, second), distinguishing_word(second, first)
-    document = {
-        "equivalent": there is None and back is None,
-        "sizes": {"first": _sizes(first), "second": _sizes(second)},
-        "first_words": _difference(there, first, second),
-        "second_words": _difference(back, second, first),
-    }
-    lines = [f"{'':<12}{'first':>8}{'second':>9}"]
-    for name, value in _sizes(first).items():
-        lines.append(f"{name:<12}{value:>8}{_sizes(second)[name]:>9}")
-    lines.append(_sentence("first", "second", there, first, second))
-    lines.append(_sentence("second", "first", back, second, first))
+    found = compare(first, second, match=None if config.match == "auto" else config.match)
+    document = difference_document(found, first, second)
+    lines = [difference_text(found, first, second).rstrip()]
+    if config.out:
+        out = write_picture(
+            Path(config.out), difference_dot(found, first, second), seconds=config.seconds, force=config.force
+        )
+        document["file"] = str(out)
+        lines.append(str(out))
     return _print(document, lines, output)
 
 
@@ -113,28 +112,6 @@ def _sizes(machine: MooreMachine) -> dict[str, int]:
         "transitions": len(machine.sources),
         "conflicts": machine.n_conflicts,
     }
-
-
-def _difference(found: Difference | None, of: MooreMachine, other: MooreMachine) -> dict[str, Any] | None:
-    if found is None:
-        return None
-    return {
-        "symbols": list(found.symbols),
-        "expected": _action(found.expected, of),
-        "found": None if found.found is None else _action(found.found, other),
-    }
-
-
-def _sentence(name: str, other: str, found: Difference | None, of: MooreMachine, against: MooreMachine) -> str:
-    if found is None:
-        return f"every word of the {name} has the same actions in the {other}"
-    end = "is not defined" if found.found is None else f"does {_action(found.found, against)}"
-    word = " ".join(map(str, found.symbols))
-    return f"after symbols {word} the {name} does {_action(found.expected, of)} and the {other} {end}"
-
-
-def _action(action: int, machine: MooreMachine) -> str:
-    return "nothing" if action < 0 else machine.action_names[action]
 
 
 def _target(out: str | None, machine: str, ending: str) -> Path:

@@ -86,20 +86,22 @@ def test_smaller_machines_keep_the_words(
     assert document["proven"]
     assert decode_machine(Path(f"constant{ending}.json").read_bytes()).n_states == 1
     assert "4 states became 1; which is minimal" in run(capsys, *verb.split(), "constant.json").out
-    assert json.loads(run(capsys, "diff", "constant.json", f"constant{ending}.json", "--json").out)["equivalent"]
+    files = ("constant.json", f"constant{ending}.json")
+    document = json.loads(run(capsys, "diff", *files, "--match", "word", "--json").out)
+    assert document["states"]["second"] == 1
+    assert document["words"] == {"first": None, "second": None}
 
 
-def test_diff_names_the_shortest_word_that_tells_two_machines_apart(
-    machine: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_diff_says_and_draws_what_changed(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("longer.json").write_bytes(ring(length=5))
-    shell = run(capsys, "diff", "machine.json", "longer.json")
+    shell = run(capsys, "diff", "machine.json", "longer.json", "--out", "both.svg")
     assert shell.code == 0
-    assert "after symbols 0 0 0 0 the first does right and the second does left" in shell.out
+    assert shell.out.startswith("4 states became 5")
+    assert ET.parse("both.svg").getroot().tag.endswith("svg")
     document: dict[str, Any] = json.loads(run(capsys, "diff", "machine.json", "longer.json", "--json").out)
-    assert not document["equivalent"]
-    assert document["first_words"] == {"symbols": [0, 0, 0, 0], "expected": "right", "found": "left"}
-    assert "every word" in run(capsys, "diff", "machine.json", "machine.json").out
+    assert not document["empty"]
+    assert json.loads(run(capsys, "diff", "machine.json", "machine.json", "--json").out)["empty"]
+    assert run(capsys, "diff", "machine.json", "machine.json").out.startswith("No difference")
 
 
 @pytest.mark.parametrize(
