@@ -27,10 +27,8 @@ class MooreMachineNetwork:
 
     @property
     def spec(self) -> PolicySpec:
-        """The facts of the policy inside; a decoded state holds no exact features, though, and is no one-hot."""
-        spec = self.policy.spec
-        cell = "custom" if spec.cell == "none" else spec.cell
-        return msgspec.structs.replace(spec, cell=cell, heads_read_features=False)
+        """The facts of the policy inside; what is decoded from a code, though, ends in no exact features."""
+        return msgspec.structs.replace(self.policy.spec, heads_read_features=False)
 
     def initial_state(self, batch: int) -> Tensor:
         """Return the decoded start state (B, H)."""

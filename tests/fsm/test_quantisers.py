@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from moorelens.errors import OptionError, PolicyError, RunFolderError
 from moorelens.fsm.pretrain import fit_report, pretrain
-from moorelens.fsm.quantisers import Quantiser, read_quantisers, write_quantisers
+from moorelens.fsm.quantisers.base import Quantiser
+from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
 from moorelens.fsm.quantisers.qbn import QBNSpec, TernaryQBN, from_published
 from moorelens.fsm.quantisers.unit import digits_of, plateau, quantise
 from tests.fsm.small_networks import REFERENCE, needs_reference, small_qbn
