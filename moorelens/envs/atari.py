@@ -42,7 +42,7 @@ class AtariEpisode:
     """One seeded game with the preprocessing of the papers.
 
     Frameskip 4 without a maximum over frames, rewards as they are, over when the game is over, no fire reset. The seed
-    draws the number of no-op frames before the first observation and drives the sticky actions; without both, all seeds
+    draws the number of no-op actions before the first observation and drives the sticky actions; without both, all seeds
     play the same game.
     """
 
@@ -64,7 +64,10 @@ class AtariEpisode:
         self._fresh, self._steps = False, 0
         self._emulator.reset_game()
         for _ in range(int(np.random.default_rng([self._seed, 1]).integers(self._noops + 1))):
-            self._emulator.act(ale_py.Action.NOOP)
+            # A no-op is an action like any other, held for four frames: a start between two decisions would show
+            # the published policies, trained on whole decisions only, frames that they never saw (Pong: 21 to -1).
+            for _ in range(FRAMESKIP):
+                self._emulator.act(ale_py.Action.NOOP)
             if self._emulator.game_over():
                 self._emulator.reset_game()
         return self._observation()
