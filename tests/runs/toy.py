@@ -20,7 +20,7 @@ from moorelens.runs.arrays import decode_arrays, encode_arrays
 from moorelens.runs.manifest import Header, make_header
 from moorelens.runs.stages import Stage, StageContext, run_stages
 
-STEPS = 4
+STEPS = 2
 
 
 def header(policy: str = "p1", *, verb: str = "toy") -> Header:
