@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from moorelens.envs.config import EnvironmentRequest
-from moorelens.envs.playing import play
-from moorelens.envs.rollouts import Rollouts
+from moorelens.envs.playing import Player, play
+from moorelens.envs.rollouts import Rollouts, concatenate
 from moorelens.fsm.config import QuantiseConfig
 from moorelens.fsm.finetune import FineTuning
 from moorelens.fsm.network import MooreMachineNetwork
@@ -75,7 +76,8 @@ class QuantiserSearch:
     """Fits quantisers to a policy; every random choice follows from `config.seed`, and a killed search goes on.
 
     `rollouts`: the policy's own greedy episodes. `request`: the environment that practice and selection games are
-    played in. `workers`: processes that step environments.
+    played in; the first of each is played in `plain` instead where given (the game without no-op starts, which the
+    published protocol judges). `workers`: processes that step environments.
     """
 
     policy: RecurrentPolicy
@@ -83,6 +85,7 @@ class QuantiserSearch:
     config: QuantiseConfig
     rollouts: Rollouts
     reader: FeatureReader
+    plain: EnvironmentRequest | None = None
     workers: int = 1
 
     def run(
@@ -149,8 +152,8 @@ class QuantiserSearch:
         ]
         seeds = episode_seeds("selection", self.config.selection_episodes, seed=self.config.seed)
         self._selection = seeds
-        own = play(self.request, seeds, PolicyPlayer(self.policy), workers=self.workers)
-        self._policy_score = float(own.returns.mean())
+        own = self._play(seeds, PolicyPlayer(self.policy))
+        self._policy_score, self._plain_score = float(own.returns.mean()), float(own.returns[0])
 
     def _all_features(self) -> torch.Tensor:
         whole = sequences_of(self.policy, self.rollouts, reader=self.reader)
@@ -220,10 +223,20 @@ class QuantiserSearch:
     def _round(self, tuning: FineTuning, number: int, candidate: int) -> int:
         first = (candidate * self.config.rounds + number) * self.config.episodes
         seeds = episode_seeds("practice", self.config.episodes, seed=self.config.seed, first=first)
-        own = play(self.request, seeds, NetworkPlayer(tuning.network, features=self.reader), workers=self.workers)
+        # Games that drag on because the network still plays badly teach little of what the policy will meet.
+        longest = int(1.1 * self.rollouts.lengths.max()) + 1
+        own = self._play(seeds, NetworkPlayer(tuning.network, features=self.reader), max_steps=longest)
         batches = [sequences_of(self.policy, own, reader=self.reader), self._own_episodes(number)]
         tuning.learn(batches, round_number=number)
         return sum(-(-len(batch.features) // self.config.window) for batch in batches)
+
+    def _play(self, seeds: Sequence[int], player: Player, *, max_steps: int | None = None) -> Rollouts:
+        if self.plain is None:
+            return play(self.request, seeds, player, workers=self.workers, max_steps=max_steps)
+        parts = [play(self.plain, seeds[:1], player, max_steps=max_steps)]
+        if len(seeds) > 1:
+            parts.append(play(self.request, seeds[1:], player, workers=self.workers, max_steps=max_steps))
+        return concatenate(parts)
 
     def _own_episodes(self, number: int) -> Sequences:
         """Return a few of the policy's own episodes, taking turns."""
@@ -251,7 +264,7 @@ class QuantiserSearch:
     def _judgement(self, quantisers: Mapping[str, TernaryQBN], *, candidate: int, round_number: int) -> Judgement:
         network = MooreMachineNetwork(self.policy, observation=quantisers["observation"], state=quantisers["state"])
         player = NetworkPlayer(network, features=self.reader)
-        played = play(self.request, self._selection, player, workers=self.workers)
+        played = self._play(self._selection, player)
         watched = sequences_of(self.policy, played, reader=self.reader)
         greedy = watched.logits.argmax(dim=-1).T[watched.mask.T].numpy()
         score = float(played.returns.mean())
@@ -262,8 +275,14 @@ class QuantiserSearch:
             agreement=float((greedy == played.actions).mean()),
             states=len(np.unique(played.extras["state"], axis=0)),
             symbols=len(np.unique(played.extras["symbol"], axis=0)),
-            kept=score >= self._policy_score - self.config.tolerance * abs(self._policy_score),
+            kept=self._keeps(played.returns),
         )
+
+    def _keeps(self, returns: npt.NDArray[np.float64]) -> bool:
+        """Say whether the mean return is kept, and that of the plain game too where there is one."""
+        threshold = self._policy_score - self.config.tolerance * abs(self._policy_score)
+        plain = self.plain is None or returns[0] >= self._plain_score - self.config.tolerance * abs(self._plain_score)
+        return bool(returns.mean() >= threshold and plain)
 
     def _enough(self, at: _Progress) -> bool:
         last = at.judgements[-self.config.patience :]

@@ -63,7 +63,7 @@ def quantise_stage(job: Job) -> Stage:
             config=job.quantise,
             rollouts=Rollouts.from_bytes(context.read(ROLLOUTS)),
             reader=FeatureReader(job.loaded.policy),
-            workers=job.workers,
+            plain=job.request if job.atari else None,
         )
         found, report = search.run(
             checkpoint=context.checkpoint,
