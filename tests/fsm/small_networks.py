@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from moorelens.envs.episodes import Step
 from moorelens.envs.rollouts import Rollouts
+from moorelens.fsm.automata.machine import MooreMachine
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.quantisers.qbn import OutputActivation, QBNSpec, TernaryQBN
 from moorelens.policies.config import Architecture, PolicySpec
@@ -174,3 +176,32 @@ def words_as_rollouts(words: Sequence[Sequence[int]]) -> Rollouts:
         truncated=np.zeros(len(words), bool),
         seeds=np.arange(len(words)),
     )
+
+
+def slow_step(machine: MooreMachine, state: int, code: np.ndarray[Any, Any]) -> tuple[int, bool, bool]:
+    """Design, "Who plays": the nearest known symbol, then the nearest one defined at the state, else stay."""
+
+    def nearest(candidates: list[tuple[int, int]]) -> int:
+        distance = {symbol: int((machine.symbol_codes[symbol] != code).sum()) for symbol, _ in candidates}
+        return min(candidates, key=lambda pair: (distance[pair[0]], -pair[1], pair[0]))[0]
+
+    reads: Counter[int] = Counter()
+    defined: Counter[int] = Counter()
+    target = {}
+    for source, symbol, count, reached in zip(
+        machine.sources.tolist(),
+        machine.symbols.tolist(),
+        machine.counts.tolist(),
+        machine.targets.tolist(),
+        strict=True,
+    ):
+        reads[symbol] += count
+        if source == state:
+            defined[symbol] += count
+            target[symbol] = reached
+    exact = [symbol for symbol in reads if np.array_equal(machine.symbol_codes[symbol], code)]
+    symbol = exact[0] if exact else nearest(list(reads.items()))
+    if symbol in target:
+        return target[symbol], bool(exact), True
+    code = machine.symbol_codes[symbol]
+    return (target[nearest(list(defined.items()))] if target else state), bool(exact), False

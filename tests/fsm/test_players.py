@@ -20,7 +20,7 @@ from moorelens.fsm.extract import machine_of
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import AssistedPlayer, MachinePlayer, NetworkPlayer
 from moorelens.fsm.reading import FeatureReader
-from tests.fsm.small_networks import TablePolicy, Words, small_network, table_network
+from tests.fsm.small_networks import TablePolicy, Words, slow_step, small_network, table_network
 
 # Three states that count how often symbol 1 or 2 came, symbol 3 holds; the last state acts.
 COUNTER = ([[0, 1, 2, 0], [1, 2, 0, 1], [2, 0, 1, 2]], [0, 1, 2])
@@ -173,35 +173,6 @@ class TestMachinePlayer:
         found = played(MachinePlayer(compile_machine(machine), network), [[1, 1, 0]])
         assert found.actions.tolist() == [1, 1, 1]
         assert found.extras["decided"].tolist() == [True, False, False]
-
-
-def slow_step(machine: MooreMachine, state: int, code: np.ndarray[Any, Any]) -> tuple[int, bool, bool]:
-    """Design, "Who plays": the nearest known symbol, then the nearest one defined at the state, else stay."""
-
-    def nearest(candidates: list[tuple[int, int]]) -> int:
-        distance = {symbol: int((machine.symbol_codes[symbol] != code).sum()) for symbol, _ in candidates}
-        return min(candidates, key=lambda pair: (distance[pair[0]], -pair[1], pair[0]))[0]
-
-    reads: Counter[int] = Counter()
-    defined: Counter[int] = Counter()
-    target = {}
-    for source, symbol, count, reached in zip(
-        machine.sources.tolist(),
-        machine.symbols.tolist(),
-        machine.counts.tolist(),
-        machine.targets.tolist(),
-        strict=True,
-    ):
-        reads[symbol] += count
-        if source == state:
-            defined[symbol] += count
-            target[symbol] = reached
-    exact = [symbol for symbol in reads if np.array_equal(machine.symbol_codes[symbol], code)]
-    symbol = exact[0] if exact else nearest(list(reads.items()))
-    if symbol in target:
-        return target[symbol], bool(exact), True
-    code = machine.symbol_codes[symbol]
-    return (target[nearest(list(defined.items()))] if target else state), bool(exact), False
 
 
 class TestAssistedPlayer:
