@@ -118,14 +118,16 @@ class TestTree:
 
     def test_it_is_the_same_every_time(self) -> None:
         actions = np.random.default_rng(1).integers(0, 3, 400)
-        halves = {"test_observations": self.ROWS[200:], "test_actions": actions[200:]}
+        halves: dict[str, Any] = {"test_observations": self.ROWS[200:], "test_actions": actions[200:]}
         assert tree_score(self.ROWS[:200], actions[:200], **halves) == tree_score(
             self.ROWS[:200], actions[:200], **halves
         )
 
     def test_images_are_refused(self) -> None:
         with pytest.raises(OptionError, match="these observations are images"):
-            tree_score(np.zeros((2, 1, 8, 8)), np.zeros(2), test_observations=np.zeros((1, 1, 8, 8)), test_actions=[0])
+            tree_score(
+                np.zeros((2, 1, 8, 8)), np.zeros(2), test_observations=np.zeros((1, 1, 8, 8)), test_actions=np.zeros(1)
+            )
 
 
 def test_without_steps_nothing_is_known() -> None:

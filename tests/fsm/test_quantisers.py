@@ -169,9 +169,8 @@ class TestQBN:
     def test_the_gradient_to_the_input_is_phi_prime_between_decoder_and_encoder(self) -> None:
         qbn = TernaryQBN(QBNSpec(size=1, hidden=(), digits=1, output="none"))
         with torch.no_grad():
-            for weight, value in ((qbn.encoder[0], 0.9), (qbn.decoder[0], 2.0)):
-                weight.weight.fill_(value)
-                weight.bias.zero_()
+            for layer, value in ((qbn.encoder[0], 0.9), (qbn.decoder[0], 2.0)):
+                layer.load_state_dict({"weight": torch.tensor([[value]]), "bias": torch.zeros(1)})
         x = torch.tensor([[0.8]], requires_grad=True)
         (gradient,) = torch.autograd.grad(qbn.relaxed(x).sum(), x)
         expected = 2.0 * closed_form_gradient(torch.tensor(0.72, dtype=torch.float64)) * 0.9
@@ -181,7 +180,7 @@ class TestQBN:
     def test_outputs_stay_in_their_range(self, output: Any, low: float, high: float) -> None:
         qbn = small_qbn(6, 4, output=output)
         with torch.no_grad():
-            qbn.decoder[-1].weight.mul_(50)
+            next(qbn.decoder[-1].parameters()).mul_(50)
         codes = torch.randint(-1, 2, (50, 4), generator=torch.Generator().manual_seed(0)).to(torch.int8)
         decoded = qbn.decode(codes).detach()
         assert float(decoded.min()) == low and float(decoded.max()) == high
@@ -205,7 +204,7 @@ class TestQBN:
         assert not torch.equal(first.tensors()["encoder.0.weight"], other.tensors()["encoder.0.weight"])
 
     def test_no_global_generator_is_read_or_written(self) -> None:
-        states = torch.get_rng_state(), np.random.get_state()[1].tobytes(), random.getstate()  # type: ignore[union-attr]
+        states = torch.get_rng_state(), str(np.random.get_state(legacy=False)), random.getstate()
         x = torch.randn(40, 6, generator=torch.Generator().manual_seed(1))
         torch.manual_seed(1)
         first = small_qbn(6, 4)
@@ -220,7 +219,7 @@ class TestQBN:
         read_quantisers(write_quantisers({"state": first}))
         fit_report(first, x)
         assert torch.equal(torch.get_rng_state(), states[0])
-        assert np.random.get_state()[1].tobytes() == states[1] and random.getstate() == states[2]  # type: ignore[union-attr]
+        assert str(np.random.get_state(legacy=False)) == states[1] and random.getstate() == states[2]
 
 
 class TestReconstruction:
@@ -252,8 +251,8 @@ class TestReconstruction:
     def test_the_report_counts_codes_dead_digits_and_bits(self) -> None:
         qbn = small_qbn(6, 4)
         with torch.no_grad():
-            qbn.encoder[-1].weight[2] = 0.0
-            qbn.encoder[-1].bias[2] = 9.0
+            weight, bias = qbn.encoder[-1].parameters()
+            weight[2], bias[2] = 0.0, 9.0
         report = fit_report(qbn, self.X)
         codes = qbn.encode(self.X).numpy()
         bits = []
