@@ -29,8 +29,7 @@ def bare(request: EnvironmentRequest, seed: int, actions: list[int]) -> float:
     """Return the seconds that the emulator alone needs for the actions."""
     from moorelens.envs.atari import AtariEpisode
 
-    episode = AtariEpisode(request, seed)
-    episode._observe = lambda screen, colours: screen  # type: ignore[assignment,misc]
+    episode = AtariEpisode(request, seed, frames=False)
     episode.reset()
     began = time.perf_counter()
     for action in actions:

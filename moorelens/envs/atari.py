@@ -42,17 +42,18 @@ class AtariEpisode:
     """One seeded game with the preprocessing of the papers.
 
     Frameskip 4 without a maximum over frames, rewards as they are, over when the game is over, no fire reset. The seed
-    draws the number of no-op actions before the first observation and drives the sticky actions; without both, all seeds
-    play the same game.
+    draws the number of no-op actions before the first observation and drives the sticky actions; without both, all
+    seeds play the same game.
     """
 
-    def __init__(self, request: EnvironmentRequest, seed: int) -> None:
-        """Load the game; nothing is played before `reset`."""
+    def __init__(self, request: EnvironmentRequest, seed: int, *, frames: bool = True) -> None:
+        """Load the game, not played before `reset`; without `frames`, observations are black and cost nothing."""
         self._id, self._seed, self._noops = request.id, seed, request.noops
         self._request = request
         self._emulator = _emulator(request, seed=seed)
         self._actions = _actions(request, self._emulator)
         self._observe = Preprocessor(game_of(request.id).crop)
+        self._frames = frames
         self._fresh = True
         self._steps = 0
 
@@ -100,6 +101,8 @@ class AtariEpisode:
         """Nothing to let go of: the emulator goes with the object."""
 
     def _observation(self) -> npt.NDArray[np.uint8]:
+        if not self._frames:
+            return np.zeros((1, SIZE, SIZE), dtype=np.uint8)
         return self._observe(self._emulator.getScreen(), self._emulator.getScreenRGB)
 
 

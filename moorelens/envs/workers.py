@@ -30,10 +30,10 @@ _SHAPES: dict[str, tuple[tuple[int, ...], str]] = {
 class AtariBatch:
     """N games in this process."""
 
-    def __init__(self, request: EnvironmentRequest, seeds: Sequence[int]) -> None:
-        """Load one emulator per seed."""
-        self._request = request
-        self._episodes = [AtariEpisode(request, int(seed)) for seed in seeds]
+    def __init__(self, request: EnvironmentRequest, seeds: Sequence[int], *, frames: bool = True) -> None:
+        """Load one emulator per seed; without `frames`, observations are black (for players that read the memory)."""
+        self._request, self._frames = request, frames
+        self._episodes = [AtariEpisode(request, int(seed), frames=frames) for seed in seeds]
 
     def reset(self) -> npt.NDArray[np.uint8]:
         """Start all games over and return the first observations (N, 1, 80, 80)."""
@@ -49,7 +49,7 @@ class AtariBatch:
 
     def restart(self, row: int, seed: int) -> npt.NDArray[np.uint8]:
         """Replace the game of `row` by that of another seed and return its first observation (1, 80, 80)."""
-        self._episodes[row] = AtariEpisode(self._request, seed)
+        self._episodes[row] = AtariEpisode(self._request, seed, frames=self._frames)
         return self._episodes[row].reset()
 
     def screens(self, rows: Rows) -> npt.NDArray[np.uint8]:

@@ -148,13 +148,13 @@ def test_a_curve_is_drawn_with_its_target() -> None:
 
 def test_the_freeway_teacher_walks_where_no_car_will_be() -> None:
     teacher = ram_teacher("ALE/Freeway-v5")
-    rams = np.zeros((2, 128), dtype=np.uint8)
-    rams[:, 108:118] = 120  # all cars far away
-    rams[:, 14] = 10
-    assert teacher.choose(rams, rams, np.zeros(2, dtype=np.intp)).tolist() == [1, 1]
-    rams[1, 108] = 44  # a car stands on the first lane, right in front of the second chicken
-    assert teacher.choose(rams, rams, np.zeros(2, dtype=np.intp)).tolist()[0] == 1
-    assert teacher.choose(rams, rams, np.zeros(2, dtype=np.intp)).tolist()[1] != 1
+    rams, past = np.zeros((2, 5, 128), dtype=np.uint8), np.zeros((2, 4), dtype=np.intp)
+    rams[:, :, 108:118] = 120  # all cars far away
+    rams[:, :, 14] = 10
+    assert teacher.choose(rams, past).tolist() == [1, 1]
+    rams[1, :, 108] = 44  # a car on the first lane, right in front of the second chicken
+    first, second = teacher.choose(rams, past)
+    assert first == 1 and second != 1
     with pytest.raises(OptionError, match="A scripted teacher exists for"):
         ram_teacher("ALE/Qbert-v5")
 

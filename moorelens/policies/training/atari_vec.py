@@ -26,7 +26,7 @@ class AtariVecEnv(VecEnv):  # type: ignore[misc]
     so its games would not be those of extraction.
     """
 
-    def __init__(self, request: EnvironmentRequest, n: int, *, first_seed: int) -> None:
+    def __init__(self, request: EnvironmentRequest, n: int, *, first_seed: int, frames: bool = True) -> None:
         """Start `n` games on the seeds from `first_seed`."""
         spec = describe(request)
         super().__init__(
@@ -35,7 +35,7 @@ class AtariVecEnv(VecEnv):  # type: ignore[misc]
             gymnasium.spaces.Discrete(len(spec.action_names)),
         )
         self._next = first_seed + n
-        self._batch = AtariBatch(request, range(first_seed, first_seed + n))
+        self._batch = AtariBatch(request, range(first_seed, first_seed + n), frames=frames)
         self._rows = np.arange(n, dtype=np.intp)
         self._actions = np.zeros(n, dtype=np.intp)
 
@@ -60,6 +60,10 @@ class AtariVecEnv(VecEnv):  # type: ignore[misc]
             step.observations[row] = self._batch.restart(row, self._next)
             self._next += 1
         return step.observations, step.rewards.astype(np.float32), done, infos
+
+    def rams(self, rows: npt.NDArray[np.intp]) -> Array:
+        """Return the emulators' memories, (b, 128)."""
+        return self._batch.rams(rows)
 
     def close(self) -> None:
         """Let go of the games."""

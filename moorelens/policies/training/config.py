@@ -44,12 +44,12 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     there is an older one.
     """
 
-    games: int = 16
+    games: int = 8
     length: int = 64
     segments: int = 2500
-    batches: int = 6
-    batch_size: int = 16
-    learning_rate: float = 1e-3
+    batches: int = 16
+    batch_size: int = 4
+    learning_rate: float = 2e-3
     guided: float = 0.08
     warm_up: int = 4
     max_grad_norm: float = 1.0
@@ -117,7 +117,7 @@ _TASKS: dict[str, TaskDefaults] = {
         ppo=PPOSettings(n_envs=16, gamma=0.99, gae_lambda=0.94, n_epochs=4, batch_size=1024, ent_coef=0.001),
     ),
     "ALE/Freeway-v5": TaskDefaults(
-        steps=700_000, evaluate_every=65_536, target=21.0, stop_at=None, ppo=PPOSettings(n_envs=8, gamma=0.99)
+        steps=300_000, evaluate_every=32_768, target=21.0, stop_at=None, ppo=PPOSettings(n_envs=8, gamma=0.99)
     ),
     "LunarLander-v3": TaskDefaults(
         steps=4_000_000,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from moorelens.policies.training.config import (
     training_request,
 )
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy, SequenceCell
-from moorelens.policies.training.teachers import RamTeacher, ram_teacher
+from moorelens.policies.training.teachers import PAST, RamTeacher, ram_teacher
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
@@ -73,21 +73,22 @@ class Collector:
         self._batch = AtariBatch(request, range(first_seed, first_seed + games))
         self.rows = np.arange(games, dtype=np.intp)
         self.observations = self._batch.reset()
-        self.before = self.rams = self._batch.rams(self.rows)
-        self.last = np.zeros(games, dtype=np.intp)
+        self.rams = np.repeat(self._batch.rams(self.rows)[:, None], PAST, axis=1)
+        self.actions = np.zeros((games, PAST - 1), dtype=np.intp)
         self.starts = np.ones(games, dtype=np.float32)
         self.returns: list[float] = []
         self._sums = np.zeros(games)
 
     def label(self) -> Rows:
         """Return what the teacher would do now, (games,)."""
-        return self._teacher.choose(self.rams, self.before, self.last)
+        return self._teacher.choose(self.rams, self.actions)
 
     def step(self, actions: Rows) -> None:
         """Take one action in every game and start a new game where one ended."""
         step = self._batch.step(self.rows, actions)
-        self.observations, self.before = step.observations, self.rams
-        self.rams, self.last = self._batch.rams(self.rows), actions.copy()
+        self.observations = step.observations
+        self.rams = np.concatenate([self._batch.rams(self.rows)[:, None], self.rams[:, :-1]], axis=1)
+        self.actions = np.concatenate([actions[:, None], self.actions[:, :-1]], axis=1)
         self._sums += step.rewards
         ended = step.terminated | step.truncated
         for row in self.rows[ended]:
@@ -95,9 +96,20 @@ class Collector:
             self._sums[row] = 0.0
             self.observations[row] = self._batch.restart(int(row), self.next_seed)
             self.next_seed += 1
-            self.rams[row] = self.before[row] = self._batch.rams(self.rows[row : row + 1])[0]
-            self.last[row] = 0
+            self.rams[row] = self._batch.rams(self.rows[row : row + 1])
+            self.actions[row] = 0
         self.starts = ended.astype(np.float32)
+
+
+def see_contrast(network: GRUPolicy | LSTMPolicy, *, gain: float = 3.0) -> None:
+    """Make the first filters blind to the mean brightness, and `gain` times as strong, in place.
+
+    Two thirds of a Freeway frame are road of one grey: with plain filters the features say little else, and 400 updates
+    pass before a car is noticed; with these, 100.
+    """
+    with torch.no_grad():
+        filters = cast(Tensor, next(network.body.parameters()))
+        filters.sub_(filters.mean(dim=(1, 2, 3), keepdim=True)).mul_(gain)
 
 
 class Imitator:
@@ -127,6 +139,7 @@ class Imitator:
             ),
         )
         initialise(self.network, generator=torch.Generator().manual_seed(config.seed), actor_gain=0.1)
+        see_contrast(self.network)
         self.network.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         self.optimiser = torch.optim.Adam([p for n, p in self.network.named_parameters() if not n.startswith("critic")])

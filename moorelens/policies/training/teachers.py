@@ -1,11 +1,13 @@
-"""Scripted teachers that read the emulator's memory, for games where a simple rule plays well."""
+"""Teachers that read the emulator's memory, for games where a simple rule plays well."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import load_file
 
 from moorelens.envs.games import game_name
 from moorelens.errors import OptionError
@@ -14,11 +16,17 @@ Bytes = npt.NDArray[np.uint8]
 Actions = npt.NDArray[np.intp]
 
 
-class RamTeacher(Protocol):
-    """Chooses from what a player cannot see: the memory now and one step before, and its own last action."""
+PAST = 5  # memories that a teacher is shown, the present one included
 
-    def choose(self, rams: Bytes, before: Bytes, last: Actions) -> Actions:
-        """Return actions (b,) for memories `rams (b, 128)`, `before (b, 128)` and the actions `last (b,)`."""
+
+class RamTeacher(Protocol):
+    """Chooses from what a player cannot see: the memory now and in the steps before, and what was done in between."""
+
+    def choose(self, rams: Bytes, actions: Actions) -> Actions:
+        """Return actions (b,) for memories `rams (b, 5, 128)` and past `actions (b, 4)`, both newest first.
+
+        At the start of a game the past is the first memory repeated and action 0.
+        """
         ...
 
 
@@ -37,8 +45,9 @@ class FreewayTeacher:
     _ROWS = 4 * np.arange(46) + 2  # heights in steps of the chicken
     _TOP = 43
 
-    def choose(self, rams: Bytes, before: Bytes, last: Actions) -> Actions:
+    def choose(self, rams: Bytes, actions: Actions) -> Actions:
         """Return no-op (0), up (1) or down (2)."""
+        rams = rams[:, 0]
         hit = self._hits(rams[:, 108:118].astype(np.float64))
         here = np.clip(np.rint((rams[:, 14].astype(np.float64) - 2) / 4).astype(int), 0, len(self._ROWS) - 1)
         rows = len(self._ROWS)
@@ -67,7 +76,54 @@ class FreewayTeacher:
         return np.asarray((danger[:, :, None, :] & in_lane).any(axis=-1))
 
 
-_TEACHERS: dict[str, Any] = {"Freeway": FreewayTeacher}
+class PongTeacher:
+    """A small network that was trained by PPO on where ball and paddles are, were, and will meet.
+
+    A hand-written controller returns the ball for ever but seldom scores: which edge of the paddle meets the ball
+    decides the angle, the paddle moves in leaps of 23 pixels with a lag, and sticky actions blur them. `ram_ppo` trains
+    the network.
+    """
+
+    def __init__(self) -> None:
+        """Read the bundled weights (27-64-64-3, tanh)."""
+        tensors = load_file(Path(__file__).parent / "pong_teacher.safetensors")
+        self._layers = [(tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(3)]
+
+    def choose(self, rams: Bytes, actions: Actions) -> Actions:
+        """Return no-op (0), up (1) or down (2)."""
+        hidden = pong_features(rams, actions)
+        for i, (weight, bias) in enumerate(self._layers):
+            hidden = hidden @ weight.T + bias
+            hidden = np.tanh(hidden) if i < 2 else hidden
+        return np.asarray(hidden.argmax(axis=1), dtype=np.intp)
+
+
+def pong_features(rams: Bytes, actions: Actions) -> npt.NDArray[np.float32]:
+    """Return what the Pong teacher sees, (b, 27): places and speeds of ball and paddles, and the past actions.
+
+    Bytes 49 and 54 are the ball, 51 the right paddle, 50 the left one. The ball's way to the right paddle is prolonged
+    with reflections at the walls.
+    """
+    low, high, paddle_x = 44.0, 206.0, 188.0
+    x, y, paddle, other = (rams[:, 0, i].astype(np.float64) for i in (49, 54, 51, 50))
+    live = (y > 0) & (rams[:, 1, 54] > 0)
+    vx = np.where(live, x - rams[:, 1, 49], 0.0)
+    vy = np.where(live, y - rams[:, 1, 54], 0.0)
+    jump = (np.abs(vx) > 30) | (np.abs(vy) > 40)
+    vx, vy = np.where(jump, 0.0, vx), np.where(jump, 0.0, vy)
+    coming = vx > 0.5
+    steps = np.where(coming, (paddle_x - x) / np.where(coming, vx, 1.0), 30.0)
+    folded = (y + vy * steps - low) % (2 * (high - low))
+    meets = np.where(coming, low + np.minimum(folded, 2 * (high - low) - folded), np.where(live, y, 125.0))
+    steps = np.where(coming, np.clip(steps, -2, 30), 30.0)
+    moves = -np.diff(rams[:, :PAST, 51].astype(np.float64), axis=1)
+    columns = [steps / 10, np.minimum(steps, 4) / 2, (meets - paddle) / 30, (y - paddle) / 60, (x - 128) / 60]
+    columns += [(y - 125) / 60, (paddle - 125) / 60, (other - y) / 40, vx / 8, vy / 8, live.astype(np.float64)]
+    done = np.eye(3)[actions[:, :4]].reshape(len(rams), 12)
+    return np.column_stack([*columns, moves / 15, done]).astype(np.float32)
+
+
+_TEACHERS: dict[str, Any] = {"Freeway": FreewayTeacher, "Pong": PongTeacher}
 
 
 def ram_teacher(env_id: str) -> RamTeacher:

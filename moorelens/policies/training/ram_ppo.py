@@ -1,0 +1,100 @@
+"""Training of the Pong teacher: PPO on what the emulator's memory says.
+
+python -m moorelens.policies.training.ram_ppo pong_teacher.safetensors [steps]
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.torch import save
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
+
+from moorelens.policies.training.atari_vec import AtariVecEnv
+from moorelens.policies.training.config import training_request
+from moorelens.policies.training.teachers import PAST, pong_features
+from moorelens.policies.training.trainer import private_random_state
+from moorelens.runs.atomic import write_atomic
+
+Array = npt.NDArray[Any]
+STEPS = 3_000_000
+
+
+class PongMemories(VecEnvWrapper):  # type: ignore[misc]
+    """Pong games whose observations are `pong_features` of the memories and actions so far."""
+
+    def __init__(self, games: AtariVecEnv) -> None:
+        """Wrap games that were made without frames."""
+        super().__init__(games, observation_space=gymnasium.spaces.Box(-np.inf, np.inf, (27,), np.float32))
+        self._rows = np.arange(games.num_envs, dtype=np.intp)
+        self._rams = np.zeros((games.num_envs, PAST, 128), dtype=np.uint8)
+        self._past = np.zeros((games.num_envs, PAST - 1), dtype=np.intp)
+        self._actions = np.zeros(games.num_envs, dtype=np.intp)
+
+    def reset(self) -> Array:
+        """Start all games over."""
+        self.venv.reset()
+        self._begin(self._rows)
+        return pong_features(self._rams, self._past)
+
+    def step_async(self, actions: Array) -> None:
+        """Remember the actions and pass them on."""
+        self._actions = np.asarray(actions, dtype=np.intp)
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> tuple[Array, Array, Array, list[dict[str, Any]]]:
+        """Take the actions; a game that ends is followed by a new one."""
+        _, rewards, done, infos = self.venv.step_wait()
+        self._rams = np.concatenate([self.venv.rams(self._rows)[:, None], self._rams[:, :-1]], axis=1)
+        self._past = np.concatenate([self._actions[:, None], self._past[:, :-1]], axis=1)
+        features = pong_features(self._rams, self._past)
+        for row in self._rows[done].tolist():
+            infos[row]["terminal_observation"] = features[row]
+        if done.any():
+            self._begin(self._rows[done])
+            features = pong_features(self._rams, self._past)
+        return features, rewards, done, infos
+
+    def _begin(self, rows: npt.NDArray[np.intp]) -> None:
+        self._rams[rows] = self.venv.rams(rows)[:, None]
+        self._past[rows] = 0
+
+
+def train_pong_teacher(*, steps: int = STEPS, seed: int = 0) -> bytes:
+    """Return the weights of a Pong teacher as a safetensors file."""
+    with private_random_state():
+        games = AtariVecEnv(training_request("ALE/Pong-v5"), 16, first_seed=seed * 1_000_000, frames=False)
+        memories = VecNormalize(VecMonitor(PongMemories(games)), norm_obs=False, clip_reward=np.inf)
+        model = PPO(
+            "MlpPolicy",
+            memories,
+            n_steps=256,
+            batch_size=1024,
+            n_epochs=5,
+            learning_rate=lambda left: 7e-4 * max(left, 0.03),
+            ent_coef=0.004,
+            policy_kwargs={"net_arch": [64, 64]},
+            device="cpu",
+            seed=seed,
+        )
+        model.learn(steps)
+        return teacher_weights(model.policy.state_dict())
+
+
+def teacher_weights(state: dict[str, torch.Tensor]) -> bytes:
+    """Return the actor of SB3's MlpPolicy as a safetensors file that `PongTeacher` reads."""
+    names = ("mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2", "action_net")
+    kinds = ("weight", "bias")
+    return save({f"{i}.{kind}": state[f"{name}.{kind}"].contiguous() for i, name in enumerate(names) for kind in kinds})
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    write_atomic(Path(sys.argv[1]), train_pong_teacher(steps=int(sys.argv[2]) if len(sys.argv) > 2 else STEPS))
