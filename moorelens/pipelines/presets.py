@@ -14,7 +14,15 @@ def quantise_config(config: ExplainConfig | DemoConfig, *, atari: bool) -> Quant
 
 
 _CONTROL = {
-    "quick": {"sizes": ((8, 8),), "rounds": 40, "patience": 2, "selection_episodes": 20},
+    # Two sizes where design 4 has one: four digits keep CartPole (2 to 18 states), Acrobot needs eight.
+    "quick": {
+        "sizes": ((4, 4), (8, 8)),
+        "rounds": 40,
+        "patience": 2,
+        "tolerance": 0.02,
+        "selection_episodes": 20,
+        "restarts": 0,
+    },
     "standard": {
         "sizes": ((4, 4), (8, 8), (16, 16)),
         "rounds": 80,
