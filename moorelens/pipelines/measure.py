@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.copies import shifted_copies
 from moorelens.envs.playing import Player, play
 from moorelens.envs.rollouts import Rollouts
 from moorelens.fsm import memory
@@ -25,7 +26,16 @@ from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import AssistedPlayer, MachinePlayer, NetworkPlayer
 from moorelens.fsm.reading import FeatureReader, symbol_codes_of
 from moorelens.pipelines.job import Job
-from moorelens.pipelines.machines import FOLDED, MACHINE, QUANTISER, REDUCED, TRACES, decode_traces, network_of
+from moorelens.pipelines.machines import (
+    FOLDED,
+    MACHINE,
+    QUANTISER,
+    REDUCED,
+    ROLLOUTS,
+    TRACES,
+    decode_traces,
+    network_of,
+)
 from moorelens.policies.players import PolicyPlayer
 from moorelens.runs.arrays import decode_arrays, encode_arrays
 from moorelens.runs.stages import Stage, StageContext
@@ -48,6 +58,7 @@ class _Bench:
     steppers: Mapping[str, Stepper]
     traces: Traces
     observations: Array
+    fit_games: Rollouts | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +97,7 @@ def evaluate_stage(job: Job) -> Stage:
         name="evaluate",
         run=run,
         config={"held_out": job.seeds("held_out"), "protocol": job.held_out, "published": job.deterministic},
-        needs=(QUANTISER, MACHINE, REDUCED, FOLDED, TRACES),
+        needs=(QUANTISER, MACHINE, REDUCED, FOLDED, TRACES, ROLLOUTS),
         outputs=(EVALUATION,),
     )
 
@@ -108,6 +119,7 @@ def _bench(job: Job, context: StageContext) -> _Bench:
         steppers=steppers,
         traces=traces,
         observations=played.frames[played.frame_index],
+        fit_games=Rollouts.from_bytes(context.read(ROLLOUTS)) if job.deterministic else None,
     )
 
 
@@ -164,7 +176,10 @@ def recorded_edges(machine: MooreMachine) -> dict[tuple[bytes, bytes], bytes]:
 def _compare_policy(played: Rollouts, bench: _Bench) -> Arrays:
     """The machine watches what the policy saw and did."""
     driven = drive(bench.steppers["machine"], symbol_codes_of(bench.network, played), played.offsets)
-    return {"machine_agrees": _per_episode(played, driven.actions == played.actions)}
+    found: Arrays = {"machine_agrees": _per_episode(played, driven.actions == played.actions)}
+    if bench.fit_games is not None:
+        found["copy"] = shifted_copies(played, of=bench.fit_games)
+    return found
 
 
 def _compare_network(played: Rollouts, bench: _Bench) -> Arrays:

@@ -38,21 +38,34 @@ Evaluation = Mapping[str, Array]
 
 _MACHINES = ("machine", "reduced", "folded")
 _NETWORKS = ("policy", "policy_stochastic", "mmn")
+_PER_EPISODE = frozenset({"returns", "steps", "decided", "known", "machine_agrees", "policy_agrees", "copy"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The summary, the intervals of its plain numbers by dotted path, and the returns seed by seed."""
+    """The summary, the intervals of its plain numbers by dotted path, and the returns seed by seed.
+
+    `copies`: held-out games left out of every number because they only replay a fit game, shifted in time.
+    """
 
     summary: RunSummary
     intervals: dict[str, Interval]
     seed_returns: tuple[SeedReturns, ...]
+    copies: int = 0
 
 
 def summarise(job: Job, *, machine: MooreMachine, sizes: Mapping[str, Any], evaluation: Evaluation) -> Summary:
-    """Return the summary of a run that was evaluated."""
-    fidelity, intervals = _fidelity(evaluation)
-    memory, more = _memory(evaluation)
+    """Return the summary of a run that was evaluated; held-out games that replay a fit game count nowhere."""
+    new = new_games(evaluation)
+    copies, evaluation = int(np.sum(~new)), _only(evaluation, new)
+    if not new.any():
+        intervals: dict[str, Interval] = {}
+        more: dict[str, Interval] = {}
+        fidelity = Fidelity(replay=float(evaluation["replay"][0]))
+        memory = Memory(reactivity=float(evaluation["reactivity"][0]))
+    else:
+        fidelity, intervals = _fidelity(evaluation)
+        memory, more = _memory(evaluation)
     summary = RunSummary(
         policy=reference_of(job),
         env=job.request.id,
@@ -66,7 +79,29 @@ def summarise(job: Job, *, machine: MooreMachine, sizes: Mapping[str, Any], eval
         decisions=Decisions(**decision_counts(decision_points(machine))),
         memory=memory,
     )
-    return Summary(summary=summary, intervals=intervals | more, seed_returns=_seed_returns(job, evaluation))
+    return Summary(
+        summary=summary,
+        intervals=intervals | more,
+        seed_returns=_seed_returns(job, evaluation, new),
+        copies=copies,
+    )
+
+
+def new_games(evaluation: Evaluation) -> npt.NDArray[np.bool_]:
+    """Say of each held-out game whether it is a new one, not a shifted copy of a fit game."""
+    copies = evaluation.get("held_out/policy/copy")
+    if copies is None:
+        return np.ones(len(evaluation["held_out/policy/returns"]), dtype=np.bool_)
+    return ~np.asarray(copies, dtype=np.bool_)
+
+
+def _only(evaluation: Evaluation, new: npt.NDArray[np.bool_]) -> Evaluation:
+    def chosen(name: str, array: Array) -> Array:
+        protocol, _, rest = name.partition("/")
+        counted = protocol in ("held_out", "assisted") and rest.partition("/")[2] in _PER_EPISODE
+        return array[new] if counted else array
+
+    return {name: chosen(name, array) for name, array in evaluation.items()}
 
 
 def unmeasured(job: Job, *, machine: MooreMachine, sizes: Mapping[str, Any], replay: float) -> RunSummary:
@@ -106,7 +141,7 @@ def _returns(evaluation: Evaluation, protocol: str) -> Returns:
     found: dict[str, Score | MachineScore] = {}
     for player in (*_NETWORKS, *_MACHINES):
         values = evaluation.get(f"{protocol}/{player}/returns")
-        if values is None:
+        if values is None or not len(values):
             continue
         score = estimate(values)
         decided = _share(evaluation, f"{protocol}/{player}", "decided")
@@ -119,6 +154,8 @@ def _returns(evaluation: Evaluation, protocol: str) -> Returns:
 
 def _loss(evaluation: Evaluation) -> Loss:
     own = evaluation["held_out/policy/returns"]
+    if not len(own):
+        return Loss()
     return Loss(
         **{player: score_of(paired_difference(own, evaluation[f"held_out/{player}/returns"])) for player in _MACHINES}
     )
@@ -157,10 +194,11 @@ def _memory(evaluation: Evaluation) -> tuple[Memory, dict[str, Interval]]:
     return memory, {}
 
 
-def _seed_returns(job: Job, evaluation: Evaluation) -> tuple[SeedReturns, ...]:
+def _seed_returns(job: Job, evaluation: Evaluation, new: npt.NDArray[np.bool_]) -> tuple[SeedReturns, ...]:
+    held_out = tuple(seed for seed, keep in zip(job.seeds("held_out"), new, strict=True) if keep)
     seeds = {
-        "held_out": job.seeds("held_out"),
-        "assisted": job.seeds("held_out"),
+        "held_out": held_out,
+        "assisted": held_out,
         "published": job.seeds("fit")[:1],
     }
     return tuple(
