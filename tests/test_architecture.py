@@ -194,3 +194,14 @@ def test_nothing_is_pickled_and_nothing_is_unpickled(path: Path) -> None:
 def test_modules_open_with_what_they_are_and_stay_readable(path: Path) -> None:
     assert ast.get_docstring(parsed(path)), "the first line says what the module is"
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
+
+
+def test_every_paper_that_is_cited_by_key_is_listed_once() -> None:
+    cited = {
+        key
+        for path in [*MODULES, *(ROOT / "docs").glob("*.md")]
+        for key in re.findall(r"\b[a-z]+(?:19|20)\d\d[a-z]+\b", path.read_text(encoding="utf-8"))
+    }
+    listed = re.findall(r"^@\w+\{(\w+),", (ROOT / "docs/references.bib").read_text(encoding="utf-8"), re.MULTILINE)
+    assert listed == sorted(set(listed))
+    assert cited <= set(listed), f"not in docs/references.bib: {sorted(cited - set(listed))}"
