@@ -47,7 +47,8 @@ def run_job(
             progress=progress,
             max_minutes=config.max_minutes,
         )
-    finished = summary in {name for stage in stages for name in stage.outputs} and (folder / summary).is_file()
+    reached = {*outcome.ran, *outcome.held}
+    finished = any(stage.name in reached and summary in stage.outputs for stage in stages)
     return RunResult(
         folder=folder,
         summary=decode_summary((folder / summary).read_bytes()) if finished else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from moorelens.envs.playing import Player, play
 from moorelens.envs.rollouts import Rollouts, concatenate
 from moorelens.errors import OptionError
 from moorelens.fsm.config import QuantiseConfig
+from moorelens.fsm.quantisers.qbn import TernaryQBN
 from moorelens.fsm.seeds import Role, episode_seeds
 from moorelens.pipelines.config import Budget, DemoConfig, ExplainConfig, budget, recorded
 from moorelens.pipelines.presets import quantise_config
+from moorelens.pipelines.published import published_quantisers
 from moorelens.policies.base import identity
 from moorelens.policies.load import LoadedPolicy, open_policy
 from moorelens.runs.manifest import Header, make_header
@@ -35,6 +37,7 @@ class Job:
 
     `request`: the plain environment (for Atari the published one: no sticky actions, no no-op starts). `fitting`:
     where practice, selection and fit games after the first are played. `held_out`: the held-out protocol.
+    `published`: the quantisers that the policy's file brings, else empty, and then `quantise` says how to find some.
     """
 
     config: Config
@@ -42,6 +45,7 @@ class Job:
     env: EnvironmentSpec
     budget: Budget
     quantise: QuantiseConfig
+    published: Mapping[str, TernaryQBN]
     request: EnvironmentRequest
     fitting: EnvironmentRequest
     held_out: EnvironmentRequest
@@ -52,6 +56,11 @@ class Job:
     def atari(self) -> bool:
         """Whether the environment is an Atari game."""
         return self.request.is_atari
+
+    @property
+    def action_names(self) -> tuple[str, ...]:
+        """What the actions are called: as `--names` or the policy's file says, else as the policy was made."""
+        return self.request.action_names or self.loaded.policy.spec.action_names
 
     @property
     def deterministic(self) -> bool:
@@ -108,12 +117,15 @@ def open_job(config: Config) -> Job:
         sticky = HELD_OUT_STICKY if config.sticky is None else config.sticky
         held_out = msgspec.structs.replace(plain, noops=noops, sticky=sticky)
     env = describe(plain)
+    if plain.feature_names is not None and env.feature_names is None:
+        raise OptionError(f"--names has names of features and {env.id} shows images: leave 'features' out.")
     return Job(
         config=config,
         loaded=loaded,
         env=env,
         budget=budget(config, atari=atari),
         quantise=quantise_config(config, atari=atari),
+        published=published_quantisers(loaded),
         request=plain,
         fitting=fitting,
         held_out=held_out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 from collections.abc import Mapping
 
@@ -22,11 +23,11 @@ from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import NetworkPlayer
 from moorelens.fsm.quantise import QuantiseReport, QuantiserSearch
 from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
-from moorelens.fsm.quantisers.qbn import from_published
 from moorelens.fsm.reading import FeatureReader
 from moorelens.pipelines.job import Job
 from moorelens.policies.players import PolicyPlayer
 from moorelens.runs.arrays import decode_arrays, encode_arrays
+from moorelens.runs.hashing import digest
 from moorelens.runs.stages import Stage, StageContext
 
 QUANTISER, QUANTISE_REPORT = "quantiser.safetensors", "quantise.json"
@@ -48,15 +49,10 @@ def rollouts_stage(job: Job) -> Stage:
 
 def quantise_stage(job: Job) -> Stage:
     """Quantisers that keep the return are found, or taken from the policy's file where it brings both."""
-    published = dict(job.loaded.quantisers)
 
     def run(context: StageContext) -> Mapping[str, bytes]:
-        if {"observation", "state"} <= published.keys():
-            found = {
-                "observation": from_published(published["observation"], output="relu6"),
-                "state": from_published(published["state"], output="tanh"),
-            }
-            return {QUANTISER: write_quantisers(found), QUANTISE_REPORT: b"null\n"}
+        if job.published:
+            return {QUANTISER: write_quantisers(job.published), QUANTISE_REPORT: b"null\n"}
         search = QuantiserSearch(
             policy=job.loaded.policy,
             request=job.fitting,
@@ -72,7 +68,8 @@ def quantise_stage(job: Job) -> Stage:
         )
         return {QUANTISER: write_quantisers(found), QUANTISE_REPORT: msgspec.json.encode(report) + b"\n"}
 
-    source = "published" if {"observation", "state"} <= published.keys() else job.quantise
+    published = {name: {key: t.numpy() for key, t in qbn.tensors().items()} for name, qbn in job.published.items()}
+    source = digest(published) if published else job.quantise
     return Stage(
         name="quantise",
         run=run,
@@ -95,6 +92,7 @@ def extract_stage(job: Job) -> Stage:
             "start": "quantised",
         }
         machine, traces = machine_of(played, player=player, meta=meta)
+        machine = dataclasses.replace(machine, action_names=job.action_names)
         return {
             MACHINE: encode_machine(machine),
             TRACES: encode_traces(played, traces),
@@ -104,7 +102,12 @@ def extract_stage(job: Job) -> Stage:
     return Stage(
         name="extract",
         run=run,
-        config={"seeds": job.seeds("fit"), "fitting": job.fitting},
+        config={
+            "policy": job.loaded.name,
+            "seeds": job.seeds("fit"),
+            "fitting": job.fitting,
+            "actions": job.action_names,
+        },
         needs=(QUANTISER,),
         outputs=(MACHINE, TRACES, TRACE_CSV),
     )

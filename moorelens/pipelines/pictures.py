@@ -95,7 +95,7 @@ def _macro_rules(texts: Mapping[tuple[int, int], str], reduced: ReducedMachine) 
 
 
 def draw_stage(job: Job) -> Stage:
-    """DOT of every form, and SVG of those that could be laid out; what could not be is noted in the log."""
+    """DOT of every form, and SVG of those that could be laid out; the others' SVG says why it is none."""
 
     def run(context: StageContext) -> Mapping[str, bytes]:
         drawings = drawings_of(read_machines(job, context), legend=True, prefixed=False)
@@ -103,6 +103,8 @@ def draw_stage(job: Job) -> Stage:
         for view, drawing in drawings.items():
             files[f"{view}.dot"] = drawing.dot.encode()
             svg, note = laid_out(drawing)
+            if svg is None:
+                tell(context, f"{view}.svg", note)
             files[f"{view}.svg"] = svg or _unable(note)
         return files
 
@@ -110,10 +112,22 @@ def draw_stage(job: Job) -> Stage:
     return Stage(
         name="draw",
         run=run,
-        config={"route": graphviz.routes()[:1], "features": job.env.feature_names},
+        config={"layout": layout(), "features": job.env.feature_names},
         needs=(MACHINE, REDUCED, FOLDED, TRACES),
         outputs=outputs,
     )
+
+
+def layout() -> str:
+    """Return what draws here, without its place: a drawing made without Graphviz is made anew once there is one."""
+    return next((route.kind for route in graphviz.routes()), "none")
+
+
+def tell(context: StageContext, file: str, why: str) -> None:
+    """Say in one sentence which file of a stage is not what it could be, to the reader and to the log."""
+    context.log("not made", file=file, why=why)
+    with context.progress.task(file) as task:
+        task.note(why)
 
 
 def laid_out(drawing: Drawing) -> tuple[bytes | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from moorelens.fsm.automata.decisions import decision_points, dwell_lengths
 from moorelens.fsm.drawing import Drawing
 from moorelens.fsm.drawing_style import action_styles
 from moorelens.fsm.medoids import medoid
+from moorelens.pipelines.frames import as_bytes, coloured, grey
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.machines import (
     FOLDED,
@@ -26,8 +28,8 @@ from moorelens.pipelines.machines import (
     quantise_report,
 )
 from moorelens.pipelines.measure import EVALUATION
-from moorelens.pipelines.pictures import TITLES, VIEWS, Machines, drawings_of, laid_out, read_machines
-from moorelens.pipelines.summarise import Summary, summarise
+from moorelens.pipelines.pictures import TITLES, VIEWS, Machines, drawings_of, laid_out, layout, read_machines, tell
+from moorelens.pipelines.summarise import Summary, reference_of, summarise
 from moorelens.policies.base import identity
 from moorelens.reports.build import (
     action_marks,
@@ -92,16 +94,31 @@ def report_stage(job: Job) -> Stage:
         try:
             files[PDF] = render_pdf(data)
         except MissingToolError as error:
-            context.leave_out(f"report.pdf: {error}")
+            tell(context, PDF, str(error))
         return files
 
     return Stage(
         name="report",
         run=run,
-        config={"preset": job.config.preset, "features": job.env.feature_names},
+        config=_shown(job),
         needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION),
-        outputs=(SUMMARY, REPORT_DATA, HTML, PDF),
+        outputs=(SUMMARY, REPORT_DATA, HTML, *((PDF,) if find_spec("typst") is not None else ())),
     )
+
+
+def _shown(job: Job) -> dict[str, Any]:
+    """Return what a report says of a job and no file of an earlier stage holds."""
+    return {
+        "policy": reference_of(job),
+        "card": job.loaded.card.get("algorithm"),
+        "env": job.env,
+        "actions": job.action_names,
+        "preset": job.config.preset,
+        "seed": job.config.seed,
+        "seeds": {role: job.seeds(role) for role in ("fit", "selection", "held_out")},
+        "quantise": job.quantise,
+        "layout": layout(),
+    }
 
 
 def report_data(
@@ -144,7 +161,7 @@ def _subject(job: Job, found: Summary) -> Subject:
         identity=f"sha256:{identity(job.loaded.policy)}",
         env=job.env.id,
         env_kind=job.env.kind,
-        action_names=tuple(spec.action_names),
+        action_names=job.action_names,
         feature_names=job.env.feature_names,
         algorithm=card.get("algorithm"),
         cell=spec.cell.upper(),
@@ -273,11 +290,12 @@ def _frame_example(
     pictures: dict[str, Picture],
 ) -> Example:
     played, step = machines.played, chosen[target]
-    frame, against = played.frames[played.frame_index[step]], played.frames[played.frame_index[chosen[other]]]
+    seen = (played.frames[played.frame_index[at]] for at in (step, chosen[other]))
+    frame, against = as_bytes(*seen)
     name = f"S{point.state}-S{target}"
-    pictures[f"{name}"] = frame_picture(_bytes(frame), alt=f"What was seen before S{target} followed S{point.state}.")
+    pictures[name] = frame_picture(coloured(frame), alt=f"What was seen before S{target} followed S{point.state}.")
     pictures[f"{name}-difference"] = difference_picture(
-        _bytes(frame), _bytes(against), alt=f"The same frame, with its difference to the one before S{other}."
+        grey(frame), grey(against), alt=f"The same frame, with its difference to the one before S{other}."
     )
     return Example(
         place=_place(machines, step),
@@ -285,14 +303,6 @@ def _frame_example(
         picture=name,
         difference=f"{name}-difference",
     )
-
-
-def _bytes(frame: Array) -> Array:
-    """Return an image as bytes; float images in [0, 1] or of any range are stretched over it."""
-    if frame.dtype == np.uint8:
-        return frame
-    low, high = float(frame.min()), float(frame.max())
-    return ((frame - low) * (255.0 / ((high - low) or 1.0))).astype(np.uint8)
 
 
 def _place(machines: Machines, step: int) -> Place:
