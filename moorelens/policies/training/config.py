@@ -45,13 +45,13 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """
 
     games: int = 8
-    length: int = 64
-    segments: int = 2500
-    batches: int = 16
-    batch_size: int = 4
-    learning_rate: float = 2e-3
+    length: int = 16
+    segments: int = 10_000
+    batches: int = 4
+    batch_size: int = 16
+    learning_rate: float = 1e-3
     guided: float = 0.08
-    warm_up: int = 4
+    warm_up: int = 3
     max_grad_norm: float = 1.0
     channels: tuple[int, ...] = (8, 16, 32, 8)
     units: int = 32

@@ -105,9 +105,11 @@ def see_contrast(network: GRUPolicy | LSTMPolicy, *, gain: float = 3.0) -> None:
     """Make the first filters blind to the mean brightness, and `gain` times as strong, in place.
 
     Two thirds of a Freeway frame are road of one grey: with plain filters the features say little else, and 400 updates
-    pass before a car is noticed; with these, 100.
+    pass before a car is noticed; with these, 100. What the cell reads is weakened, because features that grow while the
+    filters learn would drive all its units to the ends of their range, from which they do not come back.
     """
     with torch.no_grad():
+        network.cell.weight_ih.mul_(0.3)
         filters = cast(Tensor, next(network.body.parameters()))
         filters.sub_(filters.mean(dim=(1, 2, 3), keepdim=True)).mul_(gain)
 
@@ -138,7 +140,7 @@ class Imitator:
                 body="conv", sizes=settings.channels, hidden="relu", output="relu6", units=settings.units
             ),
         )
-        initialise(self.network, generator=torch.Generator().manual_seed(config.seed), actor_gain=0.1)
+        initialise(self.network, generator=torch.Generator().manual_seed(config.seed), actor_gain=1.0)
         see_contrast(self.network)
         self.network.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
