@@ -42,12 +42,10 @@ class NetworkTable:
 
     def symbols(self, codes: Codes) -> Ids:
         """Return the symbol ids (b,) of symbol codes (b, L)."""
-        keys = [row.tobytes() for row in np.ascontiguousarray(codes)]
+        keys = [row.tobytes() for row in codes]
         fresh = list({key: i for i, key in enumerate(keys) if key not in self._symbols}.values())
         if fresh:
-            found = evaluate_in_chunks(
-                self.network.symbol_features, torch.from_numpy(np.ascontiguousarray(codes[fresh])), chunk=_CHUNK
-            )[0]
+            found = evaluate_in_chunks(self.network.symbol_features, torch.from_numpy(codes[fresh]), chunk=_CHUNK)[0]
             for row, i in enumerate(fresh):
                 self._symbols[keys[i]] = len(self._symbol_features)
                 self._symbol_features.append(found[row])
@@ -55,11 +53,10 @@ class NetworkTable:
 
     def states(self, codes: Codes) -> Ids:
         """Return the state ids (b,) of state codes (b, K)."""
-        rows = np.ascontiguousarray(codes)
-        keys = [row.tobytes() for row in rows]
+        keys = [row.tobytes() for row in codes]
         fresh = list({key: i for i, key in enumerate(keys) if key not in self._states}.values())
         if fresh:
-            self._add_states(rows[fresh], [keys[i] for i in fresh])
+            self._add_states(codes[fresh], [keys[i] for i in fresh])
         return np.array([self._states[key] for key in keys], dtype=np.int64)
 
     def step(self, states: Ids, symbols: Ids) -> Ids:

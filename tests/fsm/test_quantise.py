@@ -263,6 +263,17 @@ class TestRank:
         assert report.chosen.round == 2 and len(set(judged)) == 4
         assert write_quantisers(kept) == judged[1]
 
+    def test_what_is_judged_is_the_running_mean(self, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch) -> None:
+        judged = set[bytes]()
+
+        def judge(self: QuantiserSearch, quantisers: Any, *, candidate: int, round_number: int) -> Judgement:
+            judged.add(write_quantisers(quantisers))
+            return judgement(candidate=candidate, round=round_number)
+
+        monkeypatch.setattr(QuantiserSearch, "_judgement", judge)
+        search(rollouts, sizes=((2, 2),), averaging=1.0).run()
+        assert len(judged) == 1, "a mean that never moves"
+
 
 class TestConfig:
     @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def quantise(x: Tensor, *, levels: Levels = 3) -> Tensor:
     smooth = plateau(x, levels=levels)
     with torch.no_grad():
         digits = smooth.round() if levels == 3 else torch.where(smooth >= 0, 1.0, -1.0)
-        digits = digits + 0.0  # -0.0 and 0.0 are one digit, and must be the same bytes
-    return digits + (smooth - smooth.detach())  # the bracket is exactly 0: the value is the digit, bit for bit
+    # The bracket is exactly 0, so the value is the digit bit for bit, and -0.0 becomes 0: they must be the same bytes.
+    return digits + (smooth - smooth.detach())
 
 
 def digits_of(x: Tensor, *, levels: Levels = 3) -> Tensor:
