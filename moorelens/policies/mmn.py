@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def read_mmn(path: Path, env: EnvironmentSpec) -> tuple[GRUPolicy, dict[str, Ten
 
 def _tensors(path: Path) -> Tensors:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # advice to programmers about how the file was written
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
         reason = str(error).split("\n")[0][:160]
         raise PolicyError(
@@ -59,7 +62,17 @@ def _tensors(path: Path) -> Tensors:
             f"the model "
             "file, not recorded data."
         )
+    odd = [str(name) for name, tensor in loaded.items() if not _is_plain(tensor)]
+    if odd:
+        raise PolicyError(
+            f"Weights are plain tensors of real numbers and {odd[0]} in {str(path)!r} is sparse, quantised or of "
+            "another type: save the network in 32-bit floating point."
+        )
     return {str(name): tensor.to(torch.float32) for name, tensor in loaded.items()}
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and tensor.is_floating_point() and not tensor.is_quantized
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
@@ -90,7 +103,20 @@ def _layers(network: Mapping[str, Tensor], path: Path) -> list[str]:
             f"A published checkpoint holds input_ff or conv layers, gru and actor_linear, and {str(path)!r} lacks "
             f"{', '.join(missing) or 'the input layers'}: it is of another kind."
         )
+    named = [*layers, "gru", "actor_linear"]
+    wrong = [name for name in network if name.startswith(tuple(named)) and not _has_axes(name, network[name])]
+    if wrong:
+        raise PolicyError(
+            f"Biases have one axis and weights two, or four in a convolution, and {wrong[0]} in {str(path)!r} has "
+            f"{network[wrong[0]].ndim}: the file is damaged or of another kind."
+        )
     return layers
+
+
+def _has_axes(name: str, tensor: Tensor) -> bool:
+    if ".bias" in name:
+        return tensor.ndim == 1
+    return tensor.ndim == 2 or (tensor.ndim == 4 and not name.startswith(("gru", "actor")))
 
 
 def _architecture(network: Mapping[str, Tensor], layers: list[str], path: Path) -> Architecture:
@@ -100,11 +126,6 @@ def _architecture(network: Mapping[str, Tensor], layers: list[str], path: Path) 
     critic = "critic_linear.weight" in network
     if weights[0].ndim == 4:
         return Architecture(body="conv", sizes=sizes, hidden="relu", output="relu6", units=units, critic=critic)
-    if weights[0].ndim != 2:
-        raise PolicyError(
-            f"The first layer of a published checkpoint is linear or a convolution and that of {str(path)!r} has "
-            f"{weights[0].ndim} axes: the file is of another kind."
-        )
     # A single linear layer is the net of the mode-counter and Tomita families, whose features are a plain ReLU.
     if len(layers) == 1:
         return Architecture(body="mlp", sizes=sizes, hidden="elu", output="relu", units=units, critic=critic)
