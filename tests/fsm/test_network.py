@@ -266,13 +266,16 @@ class TestTable:
     def test_the_network_only_ever_sees_batches_of_one_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Products of different sizes may differ in the last bit, and so in a code."""
         network, sizes = small_network(seed=4), set[int]()
-        for part, name in ((network.policy, "core"), (network.policy, "heads"), (network.state, "encode")):
 
-            def spy(*inputs: Tensor, function: Any = getattr(part, name)) -> Any:
+        def watched(function: Any) -> Any:
+            def spy(*inputs: Tensor) -> Any:
                 sizes.add(len(inputs[0]))
                 return function(*inputs)
 
-            monkeypatch.setattr(part, name, spy)
+            return spy
+
+        for part, name in ((network.policy, "core"), (network.policy, "heads"), (network.state, "encode")):
+            monkeypatch.setattr(part, name, watched(getattr(part, name)))
         player = NetworkPlayer(network)
         for n in (1, 60):
             player.act(player.start(n), np.arange(n), OBSERVATIONS[:n].numpy())
