@@ -16,7 +16,8 @@ from moorelens.fsm.automata.exchange.machine_json import decode_machine, encode_
 from moorelens.fsm.automata.exchange.reduced_json import encode_reduced
 from moorelens.fsm.automata.folding import fold
 from moorelens.fsm.automata.machine import MooreMachine
-from moorelens.fsm.automata.reductions import reduce
+from moorelens.fsm.automata.reduced import ChainMode
+from moorelens.fsm.automata.reductions import ALL_STEPS, DEFAULT_STEPS, reduce
 from moorelens.fsm.automata.traces import Traces
 from moorelens.fsm.extract import machine_of
 from moorelens.fsm.network import MooreMachineNetwork
@@ -113,13 +114,19 @@ def extract_stage(job: Job) -> Stage:
     )
 
 
-def reduce_stage() -> Stage:
-    """The machine is reduced without loss, and folded as small as its traces allow."""
+def reduce_stage(job: Job) -> Stage:
+    """The machine is reduced without loss, and folded as small as its traces allow.
+
+    A game is one long run with few decisions: its chains are joined whatever their actions (`sequence`), and states
+    that no word tells apart too, or a picture of hundreds of states would show nothing.
+    """
+    mode: ChainMode = "sequence" if job.atari else "same_action"
+    steps = ALL_STEPS if job.atari else DEFAULT_STEPS
 
     def run(context: StageContext) -> Mapping[str, bytes]:
         machine = decode_machine(context.read(MACHINE))
         traces = decode_traces(context.read(TRACES))[1]
-        reduction = reduce(machine, traces=traces)
+        reduction = reduce(machine, steps=steps, mode=mode, traces=traces)
         folded = fold(machine, traces=traces)
         sizes = {
             "reductions": [msgspec.to_builtins(step) for step in reduction.history],
@@ -131,12 +138,18 @@ def reduce_stage() -> Stage:
             SIZES: msgspec.json.encode(sizes) + b"\n",
         }
 
-    return Stage(name="reduce", run=run, needs=(MACHINE, TRACES), outputs=(REDUCED, FOLDED, SIZES))
+    return Stage(
+        name="reduce",
+        run=run,
+        config={"steps": steps, "mode": mode},
+        needs=(MACHINE, TRACES),
+        outputs=(REDUCED, FOLDED, SIZES),
+    )
 
 
 def machine_stages(job: Job) -> list[Stage]:
     """Return the stages from the policy to its machines."""
-    return [rollouts_stage(job), quantise_stage(job), extract_stage(job), reduce_stage()]
+    return [rollouts_stage(job), quantise_stage(job), extract_stage(job), reduce_stage(job)]
 
 
 def network_of(job: Job, quantisers: bytes) -> MooreMachineNetwork:

@@ -14,9 +14,9 @@ def quantise_config(config: ExplainConfig | DemoConfig, *, atari: bool) -> Quant
 
 
 _CONTROL = {
-    # Two sizes where design 4 has one: four digits keep CartPole (2 to 18 states), Acrobot needs eight.
+    # Two sizes where design 4 has one: two digits of memory keep CartPole (9 states at most), Acrobot needs eight.
     "quick": {
-        "sizes": ((4, 4), (8, 8)),
+        "sizes": ((2, 4), (8, 8)),
         "rounds": 40,
         "patience": 2,
         "tolerance": 0.02,
@@ -24,14 +24,14 @@ _CONTROL = {
         "restarts": 0,
     },
     "standard": {
-        "sizes": ((4, 4), (8, 8), (16, 16)),
+        "sizes": ((2, 4), (4, 4), (8, 8), (16, 16)),
         "rounds": 80,
         "patience": 4,
         "selection_episodes": 30,
         "restarts": 1,
     },
     "thorough": {
-        "sizes": ((3, 3), (4, 4), (6, 6), (8, 8), (16, 16), (32, 32)),
+        "sizes": ((2, 4), (4, 4), (6, 6), (8, 8), (16, 16), (32, 32)),
         "rounds": 160,
         "stop_early": False,
         "search_all": True,
