@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from moorelens.fsm.automata.machine import Codes, Ids, MooreMachine
+from moorelens.fsm.automata.machine import Codes, Counts, Ids, MooreMachine
 from moorelens.fsm.automata.structure import row_offsets
 
 
 def code_ranks(codes: Codes) -> Ids:
     """Return (N,) the rank of each code (N, K) in the order of their digits; equal codes keep their order."""
-    order = np.lexsort(codes.T[::-1]) if codes.shape[1] else np.arange(len(codes))
-    ranks = np.empty(len(codes), dtype=np.int32)
-    ranks[order] = np.arange(len(codes))
+    ranks = np.arange(len(codes), dtype=np.int32)
+    if codes.size:
+        # As bytes without sign, codes of one width sort like text.
+        texts = np.ascontiguousarray(codes.view(np.uint8) ^ np.uint8(128)).view(f"S{codes.shape[1]}").ravel()
+        ranks[np.argsort(texts, kind="stable")] = np.arange(len(codes))
     return ranks
 
 
@@ -25,19 +28,26 @@ def breadth_first(machine: MooreMachine) -> Ids:
     Symbols are walked in the order of their codes, the successors of a conflict and unreachable states in that of their
     codes: the order does not depend on how the machine is numbered.
     """
-    offsets = row_offsets(machine).tolist()
     codes = code_ranks(machine.state_codes)
     walk = np.lexsort((codes[machine.targets], code_ranks(machine.symbol_codes)[machine.symbols], machine.sources))
-    targets = machine.targets[walk].tolist()
-    seen = bytearray(len(machine.actions))
+    return walk_order(row_offsets(machine), machine.targets[walk], roots=[machine.start, *np.argsort(codes).tolist()])
+
+
+def walk_order(offsets: Counts, heads: Ids, *, roots: Sequence[int]) -> Ids:
+    """Return the nodes of a graph in breadth-first order from each root in turn.
+
+    The successors of node n are `heads[offsets[n]:offsets[n + 1]]`, walked in this order.
+    """
+    cuts, targets = offsets.tolist(), heads.tolist()
+    seen = bytearray(len(cuts) - 1)
     order: list[int] = []
-    for root in (machine.start, *np.argsort(codes).tolist()):
+    for root in roots:
         queue = deque([] if seen[root] else [root])
         seen[root] = 1
         while queue:
             state = queue.popleft()
             order.append(state)
-            for target in targets[offsets[state] : offsets[state + 1]]:
+            for target in targets[cuts[state] : cuts[state + 1]]:
                 if not seen[target]:
                     seen[target] = 1
                     queue.append(target)

@@ -156,7 +156,7 @@ def _result(
     result, kept = trim(_machine(small, cover, home))
     require_same_words(machine, result)
     mapping = np.where(trimmed >= 0, kept[home[new_ids]], -1).astype(np.int32)
-    summary = summarise(machine, result, mapping, method="exact", reachable=small, apart=apart)
+    summary = summarise(result, mapping, method="exact", reachable=small, apart=apart)
     return replace(summary, lower_bound=k, proven=True)
 
 

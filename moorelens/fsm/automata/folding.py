@@ -7,7 +7,7 @@ actions.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,11 +56,10 @@ def fold(machine: MooreMachine, *, min_evidence: int = 0, traces: Traces | None 
     mapping = np.where(trimmed >= 0, position[trimmed], -1).astype(np.int32)
     folded = quotient(small, blocks=blocks)
     require_same_words(machine, folded, traces=traces)
-    return summarise(machine, folded, mapping, method="fold", apart=apart, reachable=small, zero=zero)
+    return summarise(folded, mapping, method="fold", apart=apart, reachable=small, zero=zero)
 
 
 def summarise(
-    machine: MooreMachine,
     result: MooreMachine,
     mapping: Ids,
     *,
@@ -71,16 +70,19 @@ def summarise(
 ) -> Minimised:
     """Number the states of a quotient canonically and write down what is known about its size."""
     order = breadth_first(result)
-    rank = np.argsort(order).astype(np.int32)
-    state_map = np.where(mapping >= 0, rank[mapping], -1).astype(np.int32)
-    smaller = renumber(result, states=order)
-    cover = tuple(tuple(np.flatnonzero(state_map == s).tolist()) for s in range(len(smaller.actions)))
+    state_map, smaller = mapping, result
+    if np.any(order[1:] < order[:-1]):
+        smaller = renumber(result, states=order)
+        state_map = np.where(mapping >= 0, np.argsort(order)[mapping], -1).astype(np.int32)
+    by_block = np.argsort(state_map, kind="stable")
+    cuts = np.searchsorted(state_map[by_block], np.arange(len(smaller.actions) + 1)).tolist()
+    listed = by_block.tolist()
     bound = lower_bound(reachable, apart=apart)
     return Minimised(
-        machine=replace(smaller, meta=machine.meta),
+        machine=smaller,
         method=method,
         state_map=state_map,
-        cover=cover,
+        cover=tuple(tuple(listed[low:high]) for low, high in pairwise(cuts)),
         symbol_classes=strict_symbol_classes(smaller),
         lower_bound=bound,
         proven=bound == smaller.n_states,

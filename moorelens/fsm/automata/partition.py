@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moorelens.errors import InvariantError
-from moorelens.fsm.automata.codes import code_keys
+from moorelens.fsm.automata.canonical import code_ranks
 from moorelens.fsm.automata.machine import BOT, Ids, MooreMachine
 from moorelens.fsm.automata.structure import row_offsets
 
@@ -48,16 +48,21 @@ def refine(machine: MooreMachine, *, initial: npt.ArrayLike, rounds: int = ROUND
 
 def number_blocks(keys: Sequence[object]) -> Ids:
     """Return the block of each key, equal keys alike, numbered in order of first appearance."""
-    table: dict[object, int] = {}
-    return np.fromiter((table.setdefault(key, len(table)) for key in keys), dtype=np.int32, count=len(keys))
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    return np.fromiter(map(numbers.__getitem__, keys), dtype=np.int32, count=len(keys))
 
 
 def _split(blocks: Ids, labels: Ids, offsets: npt.NDArray[np.int64]) -> Ids:
     """Split blocks by the sequence of `labels` (E,) on the row of each state."""
+    width = int(offsets[1])
+    if width and np.array_equal(offsets, np.arange(len(offsets)) * width):
+        # Rows of one length, as in complete machines: each is one text of fixed length, made without a loop.
+        rows = np.column_stack([blocks, labels.reshape(-1, width)]).astype(np.int32, copy=False)
+        return number_blocks(rows.view(f"S{4 * (width + 1)}").ravel().tolist())
     data = np.ascontiguousarray(labels, dtype=np.int32).tobytes()
     cuts = (4 * offsets).tolist()
-    rows = (data[low:high] for low, high in itertools.pairwise(cuts))
-    return number_blocks(list(zip(blocks.tolist(), rows, strict=True)))
+    texts = (data[low:high] for low, high in itertools.pairwise(cuts))
+    return number_blocks(list(zip(blocks.tolist(), texts, strict=True)))
 
 
 def _split_sets(blocks: Ids, machine: MooreMachine, labels: Ids) -> Ids:
@@ -117,27 +122,36 @@ def _move(states: list[int], number: int, *, block: list[int], members: list[set
 def quotient(machine: MooreMachine, *, blocks: Ids) -> MooreMachine:
     """Return the machine whose states are `blocks` (S,), numbered 0..B-1; counts, visits and endings are added up.
 
+    States in block -1 are left out; no other state may lead to them.
+
     A block emits the action of its members (any if all are silent) and takes the code of its most visited member, ties
     to the smaller code. Raises InvariantError where members emit two actions or the start shares its block.
     """
     n = int(blocks.max()) + 1
+    inside = blocks >= 0
     if np.count_nonzero(blocks == blocks[machine.start]) != 1:
         raise InvariantError("The silent start must stay a block of its own, but was merged with a state.")
     actions = np.full(n, BOT, dtype=np.int32)
-    spoken = machine.actions != BOT
+    spoken = (machine.actions != BOT) & inside
     actions[blocks[spoken]] = machine.actions[spoken]
     if np.any(actions[blocks[spoken]] != machine.actions[spoken]):
         raise InvariantError("A block of states must emit one action, but states with two actions were merged.")
+    used = inside[machine.sources]
     edges = merge_transitions(
-        blocks[machine.sources], machine.symbols, blocks[machine.targets], machine.counts, machine.origins
+        blocks[machine.sources[used]],
+        machine.symbols[used],
+        blocks[machine.targets[used]],
+        machine.counts[used],
+        machine.origins[used],
     )
+    kept = blocks[inside]
     return replace(
         machine,
         state_codes=machine.state_codes[_representatives(machine, blocks, n)],
         actions=actions,
-        visits=_sums(blocks, machine.visits, n),
-        terminals=_sums(blocks, machine.terminals, n),
-        truncations=_sums(blocks, machine.truncations, n),
+        visits=_sums(kept, machine.visits[inside], n),
+        terminals=_sums(kept, machine.terminals[inside], n),
+        truncations=_sums(kept, machine.truncations[inside], n),
         start=int(blocks[machine.start]),
         **edges,
     )
@@ -167,10 +181,10 @@ def _sums(blocks: Ids, values: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.
     return result
 
 
-def _representatives(machine: MooreMachine, blocks: Ids, n: int) -> list[int]:
-    keys = code_keys((machine.state_codes.astype(np.int16) + 128).astype(np.uint8).view(np.int8))
-    best: list[int] = [-1] * n
-    ranked = sorted(range(len(blocks)), key=lambda s: (-int(machine.visits[s]), keys[s]))
-    for state in reversed(ranked):
-        best[blocks[state]] = state
+def _representatives(machine: MooreMachine, blocks: Ids, n: int) -> Ids:
+    ranked = np.lexsort((code_ranks(machine.state_codes), -machine.visits))[::-1]
+    ranked = ranked[blocks[ranked] >= 0]
+    best = np.empty(n, dtype=np.int32)
+    # Of several values for one place numpy keeps the last, which is the best ranked.
+    best[blocks[ranked]] = ranked
     return best

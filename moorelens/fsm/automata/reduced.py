@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moorelens.errors import RequestError
-from moorelens.fsm.automata.machine import BOT, Codes, Counts, Flags, Ids, frozen_array
+from moorelens.fsm.automata.machine import BOT, Codes, Counts, Flags, Ids, frozen_array, strictly_sorted
 
 RECURRENT, TRANSIENT, ENDING = 0, 1, 2
 TAGS: tuple[Literal["recurrent", "transient", "ending"], ...] = ("recurrent", "transient", "ending")
@@ -216,8 +216,10 @@ def _check_labels(r: ReducedMachine) -> None:
     )
     _require(not np.any(r.targets == r.start), "No edge may lead to the start.")
     _require(np.all(r.loops[r.sources] <= (r.sources == r.targets)), "A loop may only lead to itself.")
-    _require(_sorted(r.step_places, r.step_symbols), "Steps must be sorted by place and symbol, none twice.")
-    _require(_sorted(r.sources, r.symbols, r.targets), "Edges must be sorted by source, symbol, target, none twice.")
+    _require(strictly_sorted(r.step_places, r.step_symbols), "Steps must be sorted by place and symbol, none twice.")
+    _require(
+        strictly_sorted(r.sources, r.symbols, r.targets), "Edges must be sorted by source, symbol, target, none twice."
+    )
     for counts, origins in ((r.step_counts, r.step_origins), (r.counts, r.origins)):
         _require(np.all(counts >= 0) and _inside(origins, 2), "Counts must not be negative, origins 0 or 1.")
     _require(
@@ -227,9 +229,3 @@ def _check_labels(r: ReducedMachine) -> None:
 
 def _inside(ids: npt.NDArray[Any], limit: int, *, low: int = 0) -> bool:
     return not ids.size or bool(ids.min() >= low and ids.max() < limit)
-
-
-def _sorted(*columns: Ids) -> bool:
-    order = np.lexsort(columns[::-1])
-    rows = np.stack(columns)
-    return np.array_equal(order, np.arange(len(order))) and not np.any(np.all(rows[:, 1:] == rows[:, :-1], axis=0))

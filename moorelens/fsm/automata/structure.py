@@ -62,6 +62,8 @@ def restrict(machine: MooreMachine, *, keep: Flags) -> tuple[MooreMachine, Ids]:
 
     The start must be kept; symbols stay as they are, even those that no transition uses any more.
     """
+    if keep.all():
+        return machine, np.arange(len(keep), dtype=np.int32)
     mapping = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
     edges = keep[machine.sources] & keep[machine.targets]
     small = replace(
