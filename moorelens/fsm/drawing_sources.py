@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 import numpy as np
 
 from moorelens.fsm.automata.machine import BOT, NETWORK, MooreMachine
-from moorelens.fsm.automata.reduced import ReducedMachine, members_of, word_of
+from moorelens.fsm.automata.reduced import ReducedMachine, word_of
 from moorelens.fsm.drawing_graph import DrawnGraph, DrawnNode, Transition, merge_transitions
 
 _RUNS_SHOWN = 4
@@ -175,6 +175,13 @@ def _state_node(machine: MooreMachine, state: int, *, steps: int, decision: bool
     )
 
 
+def _members(reduced: ReducedMachine, low: int, high: int) -> tuple[int, ...]:
+    """Return the machine states at the positions `low:high`, in their order; merged ones stand at one position."""
+    places = reduced.state_map
+    inside = np.flatnonzero((places >= low) & (places < high))
+    return tuple(inside[np.argsort(places[inside], kind="stable")].tolist())
+
+
 def _macro_node(
     reduced: ReducedMachine, macro: int, *, node: str, steps: int, decision: bool, prefix: str
 ) -> DrawnNode:
@@ -190,7 +197,7 @@ def _macro_node(
         action=actions[0] if actions else None,
         visits=visits,
         share=visits / steps if steps else 0.0,
-        members=tuple(members_of(reduced, macro)[silent:]),
+        members=_members(reduced, low, high),
         actions=tuple(sorted(actions)),
         decision=decision,
         terminal=bool(reduced.terminals[low:high].sum() > 0),

@@ -26,7 +26,7 @@ from moorelens.fsm.sequences import Sequences, sequences_of, watch
 from moorelens.policies.base import RecurrentPolicy
 from moorelens.policies.players import PolicyPlayer
 from moorelens.runs.checkpoints import Checkpoint
-from moorelens.runs.progress import NullProgress, Progress
+from moorelens.runs.progress import NullProgress, Progress, TaskProgress
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,9 +44,8 @@ class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     kept: bool
 
     def rank(self) -> tuple[float, ...]:
-        """Return what candidates are compared by: a kept return, then the return, agreement, and fewer codes."""
-        score = 0.0 if self.kept else self.score
-        return (float(self.kept), score, round(self.agreement, 2), -float(self.states + self.symbols))
+        """Return what candidates are compared by: a kept return, the return itself, agreement, and fewer codes."""
+        return (float(self.kept), self.score, round(self.agreement, 2), -float(self.states + self.symbols))
 
 
 class QuantiseReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +60,10 @@ class QuantiseReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Progress(msgspec.Struct, kw_only=True):
-    """Where a search stands: the candidate and round to go on with, all judgements, and the best quantisers' bytes."""
+    """Where a search stands: the candidate and round to go on with, all judgements, and the best quantisers' bytes.
+
+    `judged`: whether the weights after `round` rounds have been judged already.
+    """
 
     candidate: int = 0
     round: int = 0
@@ -69,6 +71,8 @@ class _Progress(msgspec.Struct, kw_only=True):
     best: Judgement | None = None
     reconstruction: dict[int, dict[str, FitReport]] = {}
     updates: int = 0
+    judged: bool = False
+    best_files: bytes = b""
 
 
 @dataclass(kw_only=True)
@@ -99,33 +103,18 @@ class QuantiserSearch:
         self._prepare()
         saved = checkpoint.load() if checkpoint else None
         at = msgspec.msgpack.decode(saved["progress"], type=_Progress) if saved else _Progress()
-        best = saved["best"] if saved else b""
         candidates = self._candidates()
         with (progress or NullProgress()).task("quantising", total=len(candidates) * self.config.rounds) as task:
             task.advance(at.candidate * self.config.rounds + at.round)
             for number in range(at.candidate, len(candidates)):
                 if self._settled(at, candidates, number):
-                    break
-                at.candidate = number
+                    continue
                 tuning = self._begin(candidates, number, at, training=saved["training"] if saved else None)
                 saved = None
-                while at.round < self.config.rounds:
-                    at.updates += self._round(tuning, at.round, number)
-                    at.round += 1
-                    task.advance()
-                    if at.round % self.config.evaluate_every == 0 or at.round == self.config.rounds:
-                        best = self._judge(tuning, at, best)
-                        if log:
-                            log("judged", at.judgements[-1])
-                        task.note(_note(at.judgements[-1], self._policy_score))
-                        if self._enough(at):
-                            break
-                    if checkpoint and checkpoint.due():
-                        files = {"progress": msgspec.msgpack.encode(at), "best": best, "training": tuning.state()}
-                        checkpoint.save(files)
+                self._tune(tuning, at, checkpoint=checkpoint, task=task, log=log)
                 at.round = 0
         assert at.best is not None
-        return read_quantisers(best), QuantiseReport(
+        return read_quantisers(at.best_files), QuantiseReport(
             policy_score=self._policy_score,
             chosen=at.best,
             size=candidates[at.best.candidate][0],
@@ -134,15 +123,39 @@ class QuantiserSearch:
             updates=at.updates,
         )
 
+    def _tune(
+        self,
+        tuning: FineTuning,
+        at: _Progress,
+        *,
+        checkpoint: Checkpoint | None,
+        task: TaskProgress,
+        log: Callable[[str, Judgement], None] | None,
+    ) -> None:
+        """Judge what was inserted, then learn round by round until the return is kept or the rounds are used up."""
+        while True:
+            judged = at.round % self.config.evaluate_every == 0 or at.round == self.config.rounds
+            if judged and not at.judged:
+                self._judge(tuning, at)
+                if log:
+                    log("judged", at.judgements[-1])
+                task.note(_note(at.judgements[-1], self._policy_score))
+            at.judged = judged
+            if at.round == self.config.rounds or self._enough(at):
+                return
+            if checkpoint and checkpoint.due():
+                checkpoint.save({"progress": msgspec.msgpack.encode(at), "training": tuning.state()})
+            at.updates += self._round(tuning, at.round, at.candidate)
+            at.round, at.judged = at.round + 1, False
+            task.advance()
+
     def _candidates(self) -> list[tuple[tuple[int, int], int]]:
         return [(size, restart) for size in self.config.sizes for restart in range(1 + self.config.restarts)]
 
     def _settled(self, at: _Progress, candidates: Sequence[tuple[tuple[int, int], int]], number: int) -> bool:
-        """Say whether candidates from `number` on need not be tried: an earlier one keeps the return."""
+        """Say whether a candidate need not be tried: an earlier one keeps the return, of its size if all are tried."""
         kept = {candidates[j.candidate][0] for j in at.judgements if j.kept and j.candidate < number}
-        if not kept:
-            return False
-        return not self.config.search_all or all(size in kept for size, _ in candidates[number:])
+        return candidates[number][0] in kept if self.config.search_all else bool(kept)
 
     def _prepare(self) -> None:
         states = watch(self.policy, self._all_features())[0]
@@ -178,6 +191,7 @@ class QuantiserSearch:
         if training is not None:
             tuning.restore(training)
             return tuning
+        at.candidate, at.round, at.judged = number, 0, False
         at.reconstruction[number] = {}
         cut = self._validation_start()
         for name, data in (("state", self._states_in_order()), ("observation", self._features)):
@@ -194,7 +208,7 @@ class QuantiserSearch:
         return FineTuning(network, quantisers, self.config)
 
     def _states_in_order(self) -> torch.Tensor:
-        """Return the policy's states (T, H) in the order of the recording, the start state among them."""
+        """Return the policy's states (T, H) in the order of the recording."""
         columns = [self._teacher.states[: int(n), i] for i, n in enumerate(self.rollouts.lengths)]
         return torch.cat(columns)
 
@@ -252,14 +266,12 @@ class QuantiserSearch:
             mask=whole.mask[:longest, chosen],
         )
 
-    def _judge(self, tuning: FineTuning, at: _Progress, best: bytes) -> bytes:
+    def _judge(self, tuning: FineTuning, at: _Progress) -> None:
         quantisers = tuning.averaged()
         judgement = self._judgement(quantisers, candidate=at.candidate, round_number=at.round)
         at.judgements.append(judgement)
         if at.best is None or judgement.rank() > at.best.rank():
-            at.best = judgement
-            return write_quantisers(quantisers)
-        return best
+            at.best, at.best_files = judgement, write_quantisers(quantisers)
 
     def _judgement(self, quantisers: Mapping[str, TernaryQBN], *, candidate: int, round_number: int) -> Judgement:
         network = MooreMachineNetwork(self.policy, observation=quantisers["observation"], state=quantisers["state"])

@@ -89,7 +89,7 @@ class TestGoingOn:
         for i, saved in enumerate(saves.saved):
             again: Any = Saves(saved)
             assert outcome(search(rollouts).run(checkpoint=again)) == whole, f"after save {i}"
-            assert again.saved == saves.saved[i + 1 :], "and saves the same on the way"
+            assert again.saved == saves.saved[i:], "and saves the same on the way"
 
     def test_checkpoints_change_nothing(self, rollouts: Rollouts) -> None:
         saves: Any = Saves()
@@ -105,12 +105,12 @@ class TestGoingOn:
 class TestSearch:
     def test_the_first_size_that_keeps_the_return_is_taken(self, rollouts: Rollouts) -> None:
         _, report = search(rollouts, tolerance=1.0, rounds=5).run()
-        assert [(j.candidate, j.round, j.kept) for j in report.judgements] == [(0, 1, True), (0, 2, True)]
+        assert [(j.candidate, j.round, j.kept) for j in report.judgements] == [(0, 0, True), (0, 1, True)]
         assert report.size == (2, 2) and report.chosen in report.judgements
 
     def test_it_may_be_told_to_use_all_rounds(self, rollouts: Rollouts) -> None:
         _, report = search(rollouts, tolerance=1.0, stop_early=False, rounds=3, evaluate_every=2).run()
-        assert [j.round for j in report.judgements] == [2, 3], "the last round is judged in any case"
+        assert [j.round for j in report.judgements] == [0, 2, 3], "the first and the last in any case"
 
     def test_it_may_be_told_to_try_all_sizes(self, rollouts: Rollouts) -> None:
         _, report = search(rollouts, tolerance=1.0, search_all=True, rounds=2).run()
@@ -118,17 +118,17 @@ class TestSearch:
 
     def test_a_size_that_does_not_keep_it_is_tried_again_then_the_next(self, rollouts: Rollouts) -> None:
         _, report = search(rollouts, tolerance=-9.0, restarts=1, rounds=1).run()
-        assert [j.candidate for j in report.judgements] == [0, 1, 2, 3] and not any(j.kept for j in report.judgements)
+        assert [j.candidate for j in report.judgements] == [0, 0, 1, 1, 2, 2, 3, 3] and not any(
+            j.kept for j in report.judgements
+        )
         assert report.chosen.score == max(j.score for j in report.judgements)
         assert report.size == ((2, 2), (2, 2), (3, 2), (3, 2))[report.chosen.candidate]
         assert report.reconstruction.keys() == {"state", "observation"}
 
-    @pytest.mark.xfail(strict=True, reason="a size that keeps the return is tried again while other sizes are left")
     def test_a_size_that_keeps_it_is_not_tried_again(self, rollouts: Rollouts) -> None:
         _, report = search(rollouts, tolerance=1.0, search_all=True, restarts=1, rounds=1).run()
-        assert [j.candidate for j in report.judgements] == [0, 2]
+        assert [j.candidate for j in report.judgements] == [0, 0, 2, 2]
 
-    @pytest.mark.xfail(strict=True, reason="the inserted quantisers are first judged after rounds of training")
     def test_it_is_judged_before_it_is_trained(self, rollouts: Rollouts) -> None:
         """Spec-fsm 2.5: where insertion alone keeps the return there is nothing to train."""
         _, report = search(rollouts, tolerance=1.0).run()
@@ -185,7 +185,7 @@ class TestSeeds:
         selection = episode_seeds("selection", 3, seed=0)
         judged = [seeds for _, seeds in games if seeds == selection]
         practised = [seed for _, seeds in games if seeds != selection for seed in seeds]
-        assert games[0] == ("PolicyPlayer", selection) and len(judged) == 1 + 6
+        assert games[0] == ("PolicyPlayer", selection) and len(judged) == 1 + 2 * 4
         assert len(practised) == len(set(practised)) == 2 * 3 * 3, "no practice game comes twice"
         assert set(practised) <= set(episode_seeds("practice", 1000, seed=0))
 
@@ -201,7 +201,7 @@ class TestSeeds:
         monkeypatch.setattr(quantise, "play", spy)
         _, report = search(rollouts, plain=plain, sizes=((2, 2),), rounds=1).run()
         selection, practice = (episode_seeds(role, 1, seed=0)[0] for role in ("selection", "practice"))
-        assert first == [selection, practice, selection]
+        assert first == [selection, selection, practice, selection]
         assert report.policy_score == (30 + 60 + 60) / 3
 
     @given(st.integers(0, 199), st.integers(0, 199), st.integers(1, 5000))
@@ -242,7 +242,6 @@ class TestRank:
     def test_equal_ones_do_not_replace_each_other(self) -> None:
         assert judgement(round=9).rank() == judgement(round=1).rank()
 
-    @pytest.mark.xfail(strict=True, reason="rank() counts every kept return alike")
     def test_a_later_one_at_the_threshold_does_not_replace_a_better_return(self) -> None:
         """Spec-fsm test 25: the reference saves whatever reaches the threshold, over better ones."""
         best = judgement(kept=True, score=12.0, agreement=0.8)
@@ -252,16 +251,16 @@ class TestRank:
     def test_the_search_keeps_the_best_and_not_the_last(
         self, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        scores, judged = [20.0, 50.0, 40.0, 50.0], list[bytes]()
+        scores, judged = [10.0, 20.0, 50.0, 40.0, 50.0], list[bytes]()
 
         def judge(self: QuantiserSearch, quantisers: Any, *, candidate: int, round_number: int) -> Judgement:
             judged.append(write_quantisers(quantisers))
-            return judgement(candidate=candidate, round=round_number, score=scores[round_number - 1])
+            return judgement(candidate=candidate, round=round_number, score=scores[round_number])
 
         monkeypatch.setattr(QuantiserSearch, "_judgement", judge)
         kept, report = search(rollouts, sizes=((2, 2),), rounds=4).run()
-        assert report.chosen.round == 2 and len(set(judged)) == 4
-        assert write_quantisers(kept) == judged[1]
+        assert report.chosen.round == 2 and len(set(judged)) == 5
+        assert write_quantisers(kept) == judged[2]
 
     def test_what_is_judged_is_the_running_mean(self, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch) -> None:
         judged = set[bytes]()
