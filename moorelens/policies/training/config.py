@@ -117,7 +117,10 @@ _TASKS: dict[str, TaskDefaults] = {
         ppo=PPOSettings(n_envs=16, gamma=0.99, gae_lambda=0.94, n_epochs=4, batch_size=1024, ent_coef=0.001),
     ),
     "ALE/Freeway-v5": TaskDefaults(
-        steps=300_000, evaluate_every=32_768, target=21.0, stop_at=None, ppo=PPOSettings(n_envs=8, gamma=0.99)
+        steps=100_000, evaluate_every=25_600, target=21.0, stop_at=None, ppo=PPOSettings(gamma=0.99)
+    ),
+    "ALE/Pong-v5": TaskDefaults(
+        steps=200_000, evaluate_every=40_960, target=18.0, stop_at=None, ppo=PPOSettings(gamma=0.99)
     ),
     "LunarLander-v3": TaskDefaults(
         steps=4_000_000,

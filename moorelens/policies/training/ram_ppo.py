@@ -67,16 +67,16 @@ class PongMemories(VecEnvWrapper):  # type: ignore[misc]
         self._past[rows] = 0
 
 
-def train_pong_teacher(*, steps: int = STEPS, seed: int = 0) -> bytes:
-    """Return the weights of a Pong teacher as a safetensors file."""
+def train_pong_teacher(*, steps: int = STEPS, seed: int = 0, games: int = 16, length: int = 256) -> bytes:
+    """Return the weights of a Pong teacher as a safetensors file; `games` play `length` steps before each update."""
     with private_random_state():
-        games = AtariVecEnv(training_request("ALE/Pong-v5"), 16, first_seed=seed * 1_000_000, frames=False)
-        memories = VecNormalize(VecMonitor(PongMemories(games)), norm_obs=False, clip_reward=np.inf)
+        pong = AtariVecEnv(training_request("ALE/Pong-v5"), games, first_seed=seed * 1_000_000, frames=False)
+        memories = VecNormalize(VecMonitor(PongMemories(pong)), norm_obs=False, clip_reward=np.inf)
         model = PPO(
             "MlpPolicy",
             memories,
-            n_steps=256,
-            batch_size=1024,
+            n_steps=length,
+            batch_size=games * length // 4,
             n_epochs=5,
             learning_rate=lambda left: 7e-4 * max(left, 0.03),
             ent_coef=0.004,
