@@ -8,6 +8,7 @@ from hypothesis import settings
 
 # Before torch is imported: equal thread counts give equal bytes, and two test processes share two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MKL_CBWR", "AUTO")  # as the command line does: rows must not depend on their place
 
 settings.register_profile("moorelens", deadline=None, derandomize=True)
 settings.load_profile("moorelens")

@@ -63,6 +63,8 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _settle_process() -> None:
+    # Read when torch is first loaded: without it a matrix product's last bit can depend on a row's place in the batch.
+    os.environ.setdefault("MKL_CBWR", "AUTO")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what a batch system sends before it kills
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # libraries' advice to programmers; -W brings it back

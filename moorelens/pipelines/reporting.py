@@ -29,7 +29,8 @@ from moorelens.pipelines.machines import (
 )
 from moorelens.pipelines.measure import EVALUATION
 from moorelens.pipelines.pictures import TITLES, VIEWS, Machines, drawings_of, laid_out, layout, read_machines, tell
-from moorelens.pipelines.summarise import Summary, reference_of, summarise
+from moorelens.pipelines.stability import REPEATS
+from moorelens.pipelines.summarise import Summary, reference_of, summarise, with_stability
 from moorelens.policies.base import identity
 from moorelens.reports.build import (
     action_marks,
@@ -78,6 +79,7 @@ _STEP_WORDS = {
 
 def report_stage(job: Job) -> Stage:
     """Everything that was measured, as data and as pages."""
+    repeated = (REPEATS,) if job.budget.repeats > 1 else ()
 
     def run(context: StageContext) -> Mapping[str, bytes]:
         machines = read_machines(job, context)
@@ -85,6 +87,8 @@ def report_stage(job: Job) -> Stage:
         found = summarise(
             job, machine=machines.machine, sizes=sizes, evaluation=decode_arrays(context.read(EVALUATION))
         )
+        if repeated:
+            found = with_stability(found, context.read(REPEATS))
         data = report_data(job, machines, found, sizes=sizes, context=context)
         files = {
             SUMMARY: encode_summary(found.summary),
@@ -101,7 +105,7 @@ def report_stage(job: Job) -> Stage:
         name="report",
         run=run,
         config=_shown(job),
-        needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION),
+        needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION, *repeated),
         outputs=(SUMMARY, REPORT_DATA, HTML, *((PDF,) if find_spec("typst") is not None else ())),
     )
 
@@ -143,7 +147,16 @@ def report_data(
         decisions=decisions,
         episodes=_episodes(machines, views[0]),
         pictures=pictures,
+        stability=found.stability,
+        notes=_notes(found),
     )
+
+
+def _notes(found: Summary) -> tuple[str, ...]:
+    if not found.copies:
+        return ()
+    games = "game replays" if found.copies == 1 else "games replay"
+    return (f"{found.copies} held-out {games} a fit game, shifted in time, and count nowhere.",)
 
 
 def _view(key: str, drawing: Drawing, decisions: Mapping[str, str]) -> MachineView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from moorelens.fsm.automata.decisions import decision_counts, decision_points
 from moorelens.fsm.automata.machine import MooreMachine
 from moorelens.pipelines.job import Job
-from moorelens.reports.data import Interval, SeedReturns
+from moorelens.pipelines.stability import stability_of
+from moorelens.reports.data import Interval, SeedReturns, StabilityPart
 from moorelens.reports.summary import (
     Decisions,
     Fidelity,
@@ -52,6 +54,7 @@ class Summary:
     intervals: dict[str, Interval]
     seed_returns: tuple[SeedReturns, ...]
     copies: int = 0
+    stability: StabilityPart | None = None
 
 
 def summarise(job: Job, *, machine: MooreMachine, sizes: Mapping[str, Any], evaluation: Evaluation) -> Summary:
@@ -85,6 +88,13 @@ def summarise(job: Job, *, machine: MooreMachine, sizes: Mapping[str, Any], eval
         seed_returns=_seed_returns(job, evaluation, new),
         copies=copies,
     )
+
+
+def with_stability(found: Summary, repeats: bytes) -> Summary:
+    """Return the summary with what repeated extractions found."""
+    block, part = stability_of(repeats)
+    summary = msgspec.structs.replace(found.summary, stability=block)
+    return dataclasses.replace(found, summary=summary, stability=part)
 
 
 def new_games(evaluation: Evaluation) -> npt.NDArray[np.bool_]:
