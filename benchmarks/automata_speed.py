@@ -144,7 +144,7 @@ def promises(rng: np.random.Generator, *, scale: int) -> Iterator[str]:
         ("reduce", name, reduce, machine, None),
         ("fold", name, fold, machine, None),
         ("write JSON", name, encode_machine, machine, None),
-        ("read JSON", name, lambda m: decode_machine(encode_machine(m)), machine, None),
+        ("write and read JSON", name, lambda m: decode_machine(encode_machine(m)), machine, None),
         ("fold", "385 states of a deterministic game", fold, game(rng, states=385, rounds=10), 0.1),
         ("exact", "the same game", minimise_exact, game(rng, states=385, rounds=10), None),
     ]
@@ -258,7 +258,7 @@ def plot(found: dict[str, list[tuple[int, float]]], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "moorelens"
+    matplotlib.rcParams.update({"svg.hashsalt": "moorelens", "svg.fonttype": "none"})
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(6, 4))

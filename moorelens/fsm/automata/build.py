@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from moorelens.errors import InvariantError, RequestError
 from moorelens.fsm.automata.codes import as_codes, code_keys, number_by_first_visit
-from moorelens.fsm.automata.machine import BOT, OBSERVED, Codes, Counts, Ids, MooreMachine
+from moorelens.fsm.automata.machine import BOT, OBSERVED, Codes, Counts, MooreMachine
+from moorelens.fsm.automata.structure import merge_transitions
 from moorelens.fsm.automata.traces import Traces, check_offsets, last_states, previous_states
 
 Edge = tuple[int, int, int] | tuple[int, int, int, int]
@@ -88,8 +89,12 @@ def machine_from_traces(
     visits = np.bincount(traces.states, minlength=n_states)
     visits[0] = traces.n_episodes
     terminated = traces.terminated
-    sources, symbols, targets, counts = count_transitions(
-        previous_states(traces, start=0), traces.symbols, traces.states
+    edges = merge_transitions(
+        previous_states(traces, start=0),
+        traces.symbols,
+        traces.states,
+        np.ones(traces.n_steps, dtype=np.int64),
+        np.full(traces.n_steps, OBSERVED, dtype=np.uint8),
     )
     return MooreMachine(
         state_codes=state_codes,
@@ -98,32 +103,11 @@ def machine_from_traces(
         visits=visits,
         terminals=np.bincount(ends[terminated], minlength=n_states),
         truncations=np.bincount(ends[traces.truncated & ~terminated], minlength=n_states),
-        sources=sources,
-        symbols=symbols,
-        targets=targets,
-        counts=counts,
-        origins=np.full(len(counts), OBSERVED, dtype=np.uint8),
         start=0,
         action_names=tuple(action_names),
         meta=dict(meta or {}),
+        **edges,
     )
-
-
-def count_transitions(sources: Ids, symbols: Ids, targets: Ids) -> tuple[Ids, Ids, Ids, Counts]:
-    """Return the distinct (source, symbol, target) triples of T steps, sorted, and how often each was taken."""
-    return sum_transitions(sources, symbols, targets, np.ones(len(sources), dtype=np.int64))
-
-
-def sum_transitions(sources: Ids, symbols: Ids, targets: Ids, counts: Counts) -> tuple[Ids, Ids, Ids, Counts]:
-    """Return the distinct (source, symbol, target) triples, sorted, with the sum of their counts."""
-    if not len(sources):
-        empty = np.zeros(0, dtype=np.int32)
-        return empty, empty, empty, np.zeros(0, dtype=np.int64)
-    order = np.lexsort((targets, symbols, sources))
-    rows = np.stack([sources, symbols, targets])[:, order]
-    new = np.concatenate([[True], np.any(rows[:, 1:] != rows[:, :-1], axis=0)])
-    firsts = np.flatnonzero(new)
-    return rows[0, firsts], rows[1, firsts], rows[2, firsts], np.add.reduceat(counts[order], firsts)
 
 
 def from_edges(
@@ -145,6 +129,8 @@ def from_edges(
     """
     rows = np.asarray([(*e, 1)[:4] for e in edges], dtype=np.int64).reshape(-1, 4)
     acts = list(actions)
+    if not 0 <= start < len(acts):
+        raise RequestError(f"The start must be one of the {len(acts)} states, but it is {start}.")
     if np.any(rows[:, 2] == start):
         copied = rows[rows[:, 0] == start] * np.array([0, 1, 1, 0]) + np.array([len(acts), 0, 0, 0])
         rows, start = np.concatenate([rows, copied]), len(acts)
@@ -152,12 +138,11 @@ def from_edges(
     acts[start] = BOT
     names = tuple(action_names) if action_names is not None else tuple(f"a{i}" for i in range(max(acts, default=0) + 1))
     n_known = int(rows[:, 1].max(initial=-1)) + 1
-    sources, symbols, targets, counts = sum_transitions(
-        rows[:, 0].astype(np.int32), rows[:, 1].astype(np.int32), rows[:, 2].astype(np.int32), rows[:, 3]
-    )
+    ids = rows[:, :3].astype(np.int32)
+    found = merge_transitions(ids[:, 0], ids[:, 1], ids[:, 2], rows[:, 3], np.zeros(len(rows), dtype=np.uint8))
     ended, cut = (_spread(ends, length=len(acts)) for ends in (terminals, truncations))
-    visits = np.bincount(targets, weights=counts, minlength=len(acts)).astype(np.int64)
-    visits[start] = counts[sources == start].sum() + ended[start] + cut[start]
+    visits = np.bincount(found["targets"], weights=found["counts"], minlength=len(acts)).astype(np.int64)
+    visits[start] = found["counts"][found["sources"] == start].sum() + ended[start] + cut[start]
     return MooreMachine(
         state_codes=id_codes(len(acts)),
         symbol_codes=id_codes(n_known if n_symbols is None else n_symbols),
@@ -165,14 +150,10 @@ def from_edges(
         visits=visits,
         terminals=ended,
         truncations=cut,
-        sources=sources,
-        symbols=symbols,
-        targets=targets,
-        counts=counts,
-        origins=np.zeros(len(counts), dtype=np.uint8),
         start=start,
         action_names=names,
         meta=dict(meta or {}),
+        **found,
     )
 
 

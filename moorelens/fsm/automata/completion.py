@@ -12,7 +12,7 @@ import numpy.typing as npt
 from moorelens.errors import InvariantError, OptionError
 from moorelens.fsm.automata.codes import as_codes, code_keys
 from moorelens.fsm.automata.machine import NETWORK, Codes, Ids, MooreMachine
-from moorelens.fsm.automata.partition import merge_transitions
+from moorelens.fsm.automata.structure import merge_transitions
 
 # (state codes (b, K), symbol codes (b, L)) -> (next state codes (b, K), actions (b,)): a quantised network.
 Successor = Callable[[Codes, Codes], tuple[npt.NDArray[Any], npt.NDArray[Any]]]

@@ -17,9 +17,8 @@ from moorelens.fsm.automata.equivalence import require_same_words
 from moorelens.fsm.automata.folding import fold, summarise
 from moorelens.fsm.automata.machine import BOT, Counts, Flags, Ids, MooreMachine
 from moorelens.fsm.automata.minimised import Minimised
-from moorelens.fsm.automata.partition import merge_transitions
 from moorelens.fsm.automata.reductions import trim
-from moorelens.fsm.automata.structure import conflict_flags
+from moorelens.fsm.automata.structure import conflict_flags, merge_transitions
 from moorelens.fsm.automata.symbol_classes import strict_symbol_classes
 
 

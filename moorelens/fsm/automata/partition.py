@@ -6,7 +6,6 @@ import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from moorelens.errors import InvariantError
 from moorelens.fsm.automata.canonical import code_ranks
 from moorelens.fsm.automata.machine import BOT, Ids, MooreMachine
-from moorelens.fsm.automata.structure import row_offsets
+from moorelens.fsm.automata.structure import merge_transitions, row_offsets
 
 # Machines made by chance are stable after a handful of rounds of O(E) array work each; long chains need one round a
 # state, and for them Hopcroft's O(E log S) takes over (measured in benchmarks/automata_speed.py).
@@ -75,7 +74,7 @@ def _split_sets(blocks: Ids, machine: MooreMachine, labels: Ids) -> Ids:
 
 
 def _hopcroft(machine: MooreMachine, blocks: Ids, *, both_halves: bool) -> Ids:
-    """Refine `blocks`, in each of which the same symbols are defined, until stable (Hopcroft 1971).
+    """Refine `blocks`, in each of which the same symbols are defined, until stable (hopcroft1971nlogn).
 
     A splitter is a block with all its incoming symbols at once. After a split only the smaller half must be used as a
     splitter again; with conflicts a preimage does not determine the other one, so both are.
@@ -155,24 +154,6 @@ def quotient(machine: MooreMachine, *, blocks: Ids) -> MooreMachine:
         start=int(blocks[machine.start]),
         **edges,
     )
-
-
-def merge_transitions(
-    sources: Ids, symbols: Ids, targets: Ids, counts: npt.NDArray[np.int64], origins: npt.NDArray[np.uint8]
-) -> dict[str, Any]:
-    """Return transition arrays with equal (source, symbol, target) made one; observed wins over network."""
-    if not len(sources):
-        return {"sources": sources, "symbols": symbols, "targets": targets, "counts": counts, "origins": origins}
-    order = np.lexsort((targets, symbols, sources))
-    rows = np.stack([sources, symbols, targets])[:, order]
-    firsts = np.flatnonzero(np.concatenate([[True], np.any(rows[:, 1:] != rows[:, :-1], axis=0)]))
-    return {
-        "sources": rows[0, firsts],
-        "symbols": rows[1, firsts],
-        "targets": rows[2, firsts],
-        "counts": np.add.reduceat(counts[order], firsts),
-        "origins": np.minimum.reduceat(origins[order], firsts),
-    }
 
 
 def _sums(blocks: Ids, values: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:

@@ -80,13 +80,12 @@ def reduce(
             f"A reduction step must be one of {', '.join(ALL_STEPS)}, but {unknown[0]!r} is none of them."
         )
     plan = _unreduced(machine, mode=mode)
-    reduced = _assemble(plan, given=machine)
-    history = [_size("machine", reduced)]
+    history = [_size("machine", plan)]
     for step in ALL_STEPS:
         if step in steps:
             plan = _apply(step, plan, allow_exit=allow_exit)
-            reduced = _assemble(plan, given=machine)
-            history.append(_size(step, reduced))
+            history.append(_size(step, plan))
+    reduced = _assemble(plan, given=machine)
     if traces is not None:
         reduced = replace(reduced, dwells=_dwells(reduced, traces))
     return Reduction(reduced=reduced, history=tuple(history))
@@ -247,8 +246,23 @@ def _labels(base: MooreMachine, position: Ids, *, offsets: Counts, macro: Ids) -
     }
 
 
-def _size(step: str, reduced: ReducedMachine) -> StepSize:
-    return StepSize(step=step, states=reduced.n_states, symbols=reduced.n_symbols, edges=reduced.n_edges)
+def _size(step: str, plan: _Plan) -> StepSize:
+    """Count what a plan leaves, as `ReducedMachine` does, without building one."""
+    base = plan.base
+    macro = np.empty(len(base.actions), dtype=np.int32)
+    last = np.zeros(len(base.actions), dtype=np.bool_)
+    for number, chain in enumerate(plan.chains):
+        macro[chain] = number
+        last[chain[-1]] = True
+    leaving = last[base.sources]
+    pairs, _ = distinct_pairs(macro[base.sources[leaving]], macro[base.targets[leaving]])
+    silent = len(plan.chains[macro[base.start]]) == 1
+    return StepSize(
+        step=step,
+        states=len(plan.chains) - silent,
+        symbols=int(plan.classes.max(initial=-1)) + 1,
+        edges=len(pairs) if "edges" in plan.steps else int(leaving.sum()),
+    )
 
 
 def _dwells(reduced: ReducedMachine, traces: Traces) -> dict[int, dict[int, int]]:

@@ -22,7 +22,7 @@ BOUND_STATES = 1500
 def minimise_strict(machine: MooreMachine) -> Minimised:
     """Return the unique smallest machine with the same words *and* the same undefined ones, in canonical numbering.
 
-    States are merged iff they emit the same and the same words are defined from both (Hopcroft 1971). Unreachable
+    States are merged iff they emit the same and the same words are defined from both (hopcroft1971nlogn). Unreachable
     states are dropped; actions that no state uses do not matter. For a complete machine the result is minimal, and
     `proven`; for a partial one the lower bound speaks of machines that may fill in what is undefined. The silent start
     is kept apart. Time O(E log S).

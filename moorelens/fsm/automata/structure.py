@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from moorelens.fsm.automata.machine import Counts, Flags, Ids, MooreMachine
 
@@ -39,6 +41,24 @@ def only_successors(n: int, sources: Ids, targets: Ids) -> Ids:
     single[sources] = targets
     single[np.bincount(sources, minlength=n) != 1] = -1
     return single
+
+
+def merge_transitions(
+    sources: Ids, symbols: Ids, targets: Ids, counts: npt.NDArray[np.int64], origins: npt.NDArray[np.uint8]
+) -> dict[str, Any]:
+    """Return transition arrays with equal (source, symbol, target) made one; observed wins over network."""
+    if not len(sources):
+        return {"sources": sources, "symbols": symbols, "targets": targets, "counts": counts, "origins": origins}
+    order = np.lexsort((targets, symbols, sources))
+    rows = np.stack([sources, symbols, targets])[:, order]
+    firsts = np.flatnonzero(np.concatenate([[True], np.any(rows[:, 1:] != rows[:, :-1], axis=0)]))
+    return {
+        "sources": rows[0, firsts],
+        "symbols": rows[1, firsts],
+        "targets": rows[2, firsts],
+        "counts": np.add.reduceat(counts[order], firsts),
+        "origins": np.minimum.reduceat(origins[order], firsts),
+    }
 
 
 def reachable(machine: MooreMachine) -> Flags:

@@ -11,7 +11,8 @@ from moorelens.errors import OptionError
 from moorelens.fsm.automata.canonical import code_ranks
 from moorelens.fsm.automata.compatibility import greedy_clique
 from moorelens.fsm.automata.machine import Counts, Flags, Ids, MooreMachine
-from moorelens.fsm.automata.partition import merge_transitions, number_blocks
+from moorelens.fsm.automata.partition import number_blocks
+from moorelens.fsm.automata.structure import merge_transitions
 
 # The conflict graph is a matrix of one byte a pair of strict classes.
 MAX_CLASSES = 20_000
@@ -46,8 +47,8 @@ def compatible_symbol_classes(machine: MooreMachine) -> SymbolColouring:
     """Return few classes of symbols that never contradict each other; what is undefined may become anything.
 
     Two symbols are in conflict iff some state leads them to different successors; the conflict graph is coloured by
-    DSATUR (Brelaz 1979), ties by degree, then by code. Spec-fsm 4.7. Classes are numbered by their first symbol. Raises
-    OptionError for more than 20,000 strict classes. Time O(O^2 + sum of squared row lengths).
+    DSATUR (brelaz1979methods), ties by degree, then by code. Spec-fsm 4.7. Classes are numbered by their first symbol.
+    Raises OptionError for more than 20,000 strict classes. Time O(O^2 + sum of squared row lengths).
     """
     strict = strict_symbol_classes(machine)
     n = int(strict.max(initial=-1)) + 1

@@ -124,6 +124,11 @@ def test_a_reentered_start_is_copied_with_its_row():
     assert machine.counts.tolist() == [1, 1, 0]
 
 
+def test_a_start_that_is_no_state_is_refused():
+    with pytest.raises(RequestError, match="one of the 1 states"):
+        from_edges([], actions=[0], start=1)
+
+
 def test_two_machines_share_nothing():
     one, two = worked_example(), worked_example()
     assert one == two

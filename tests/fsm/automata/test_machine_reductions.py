@@ -333,6 +333,13 @@ def test_classical_minimisation_can_create_a_decision_that_reductions_do_not():
     assert not structural_macros(reduce(machine).reduced).any()
 
 
+@given(EITHER, st.sampled_from([(), ("edges", "chains"), DEFAULT_STEPS, ALL_STEPS]))
+def test_the_last_size_is_that_of_the_result(machine: MooreMachine, steps):
+    result = reduce(machine, steps=steps)
+    last, reduced = result.history[-1], result.reduced
+    assert (last.states, last.symbols, last.edges) == (reduced.n_states, reduced.n_symbols, reduced.n_edges)
+
+
 def test_an_unknown_step_is_refused():
     with pytest.raises(OptionError, match="'minimise'"):
         reduce(worked_example(), steps=("minimise",))
