@@ -58,7 +58,7 @@ def test_the_pong_teacher_scores_against_the_machine() -> None:
     rams, past = np.repeat(batch.rams(row)[:, None], 5, axis=1), np.zeros((1, 4), dtype=np.intp)
     scored = 0.0
     for _ in range(1500):
-        action = teacher.choose(rams, past)
+        action = teacher.choose(rams, past).argmax(axis=1)
         scored += float(batch.step(row, action).rewards[0])
         rams = np.concatenate([batch.rams(row)[:, None], rams[:, :-1]], axis=1)
         past = np.concatenate([action[:, None], past[:, :-1]], axis=1)

@@ -151,9 +151,9 @@ def test_the_freeway_teacher_walks_where_no_car_will_be() -> None:
     rams, past = np.zeros((2, 5, 128), dtype=np.uint8), np.zeros((2, 4), dtype=np.intp)
     rams[:, :, 108:118] = 120  # all cars far away
     rams[:, :, 14] = 10
-    assert teacher.choose(rams, past).tolist() == [1, 1]
+    assert teacher.choose(rams, past).argmax(axis=1).tolist() == [1, 1]
     rams[1, :, 108] = 44  # a car on the first lane, right in front of the second chicken
-    first, second = teacher.choose(rams, past)
+    first, second = teacher.choose(rams, past).argmax(axis=1)
     assert first == 1 and second != 1
     with pytest.raises(OptionError, match="A scripted teacher exists for"):
         ram_teacher("ALE/Qbert-v5")
@@ -178,11 +178,11 @@ def test_an_imitation_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
 
 def test_segments_are_a_ring_that_favours_the_newest() -> None:
-    ring = Segments(ImitationSettings(games=1, length=2, segments=4), state_size=3)
+    ring = Segments(ImitationSettings(games=1, length=2, segments=4), state_size=3, actions=2)
     for k in range(6):
         frames = [np.full((1, 1, 80, 80), k, np.uint8)] * 2
-        ring.add(frames, [np.array([k])] * 2, [np.array([0.0])] * 2, np.full((1, 3), k))
-    assert ring.labels[:, 0].tolist() == [4, 5, 2, 3]
+        ring.add(frames, [np.array([[k, 1 - k]])] * 2, [np.array([0.0])] * 2, np.full((1, 3), k))
+    assert ring.labels[:, 0, 0].tolist() == [4, 5, 2, 3]
     drawn = ring.draw(200, np.random.default_rng(0))
     assert set(drawn.tolist()) == {0, 1, 2, 3}
 

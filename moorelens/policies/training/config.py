@@ -37,8 +37,8 @@ class PPOSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the imitation (ross2011dagger).
 
-    `games` are played side by side, `length` steps at a time; each such segment is kept with the teacher's action for
-    every step, the newest `segments` of them (6.4 kB a step). `batches` of `batch_size` segments follow each
+    `games` are played side by side, `length` steps at a time; each such segment is kept with the teacher's judgement
+    of every step, the newest `segments` of them (6.4 kB a step). `batches` of `batch_size` segments follow each
     collection, half of them from the newest tenth. The teacher acts in a share of the steps that falls from 1 to 0 over
     the first `guided` of the training. `warm_up` steps at the head of a segment carry no loss, because the state stored
     there is an older one.
@@ -120,7 +120,7 @@ _TASKS: dict[str, TaskDefaults] = {
         steps=100_000, evaluate_every=25_600, target=21.0, stop_at=None, ppo=PPOSettings(gamma=0.99)
     ),
     "ALE/Pong-v5": TaskDefaults(
-        steps=200_000, evaluate_every=40_960, target=18.0, stop_at=None, ppo=PPOSettings(gamma=0.99)
+        steps=130_000, evaluate_every=25_600, target=18.0, stop_at=None, ppo=PPOSettings(gamma=0.99)
     ),
     "LunarLander-v3": TaskDefaults(
         steps=4_000_000,

@@ -35,13 +35,13 @@ Rows = npt.NDArray[np.intp]
 
 
 class Segments:
-    """A ring of recorded segments: frames, the teacher's actions, where games began, and the state before."""
+    """A ring of recorded segments: frames, the teacher's judgements, where games began, and the state before."""
 
-    def __init__(self, settings: ImitationSettings, state_size: int) -> None:
+    def __init__(self, settings: ImitationSettings, state_size: int, actions: int) -> None:
         """Reserve the memory (it is only used as it fills)."""
         count, length = settings.segments, settings.length
         self.frames = np.zeros((count, length, 1, 80, 80), dtype=np.uint8)
-        self.labels = np.zeros((count, length), dtype=np.int64)
+        self.labels = np.zeros((count, length, actions), dtype=np.float32)
         self.starts = np.zeros((count, length), dtype=np.float32)
         self.states = np.zeros((count, state_size), dtype=np.float32)
         self.added = 0
@@ -79,8 +79,8 @@ class Collector:
         self.returns: list[float] = []
         self._sums = np.zeros(games)
 
-    def label(self) -> Rows:
-        """Return what the teacher would do now, (games,)."""
+    def label(self) -> Array:
+        """Return what the teacher thinks of each action now, (games, A)."""
         return self._teacher.choose(self.rams, self.actions)
 
     def step(self, actions: Rows) -> None:
@@ -146,7 +146,7 @@ class Imitator:
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         self.optimiser = torch.optim.Adam([p for n, p in self.network.named_parameters() if not n.startswith("critic")])
         self._rng = np.random.default_rng([config.seed, 7])
-        self.segments = Segments(settings, settings.units)
+        self.segments = Segments(settings, settings.units, len(spec.action_names))
         self.collector = Collector(self.request, teacher, settings.games, first_seed=1_000_000 * (config.seed + 1))
         self._hidden = self.network.initial_state(settings.games)
         self.steps, self.seconds = 0, 0.0
@@ -250,7 +250,7 @@ class Imitator:
                 self._hidden = self.network.core(features, keep * self._hidden)
                 chosen = self.network.heads(self._hidden)[0].argmax(dim=1).numpy()
             guided = self._rng.random(len(chosen)) < share
-            games.step(np.where(guided, wanted, chosen).astype(np.intp))
+            games.step(np.where(guided, wanted.argmax(axis=1), chosen).astype(np.intp))
         self.segments.add(frames, labels, starts, states)
         self.steps += self.settings.length * self.settings.games
 
@@ -267,12 +267,12 @@ class Imitator:
         )
         logits = self.network.heads(shown)[0].reshape(count, length, -1)[:, self.settings.warm_up :]
         wanted = labels[:, self.settings.warm_up :]
-        loss: Tensor = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
+        loss: Tensor = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(0, 1))
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
         self.optimiser.step()
-        agreement = float((logits.argmax(dim=2) == wanted).float().mean())
+        agreement = float((logits.argmax(dim=2) == wanted.argmax(dim=2)).float().mean())
         fresh = not np.isfinite(self.agreement)
         self.agreement = agreement if fresh else 0.98 * self.agreement + 0.02 * agreement
         self.loss = loss.item() if fresh else 0.98 * self.loss + 0.02 * loss.item()

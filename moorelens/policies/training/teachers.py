@@ -14,16 +14,19 @@ from moorelens.errors import OptionError
 
 Bytes = npt.NDArray[np.uint8]
 Actions = npt.NDArray[np.intp]
+Probabilities = npt.NDArray[np.float32]
 
 
 PAST = 5  # memories that a teacher is shown, the present one included
 
 
 class RamTeacher(Protocol):
-    """Chooses from what a player cannot see: the memory now and in the steps before, and what was done in between."""
+    """Judges actions by what a player cannot see: the memory now and in the steps before, and what was done since."""
 
-    def choose(self, rams: Bytes, actions: Actions) -> Actions:
-        """Return actions (b,) for memories `rams (b, 5, 128)` and past `actions (b, 4)`, both newest first.
+    def choose(self, rams: Bytes, actions: Actions) -> Probabilities:
+        """Return how good each action is, as probabilities (b, A), for `rams (b, 5, 128)` and past `actions (b, 4)`.
+
+        Both are newest first. A teacher that does not care between two actions says so, and its pupil need not guess.
 
         At the start of a game the past is the first memory repeated and action 0.
         """
@@ -45,8 +48,8 @@ class FreewayTeacher:
     _ROWS = 4 * np.arange(46) + 2  # heights in steps of the chicken
     _TOP = 43
 
-    def choose(self, rams: Bytes, actions: Actions) -> Actions:
-        """Return no-op (0), up (1) or down (2)."""
+    def choose(self, rams: Bytes, actions: Actions) -> Probabilities:
+        """Return 1 for the best of no-op, up and down, (b, 3)."""
         rams = rams[:, 0]
         hit = self._hits(rams[:, 108:118].astype(np.float64))
         here = np.clip(np.rint((rams[:, 14].astype(np.float64) - 2) / 4).astype(int), 0, len(self._ROWS) - 1)
@@ -63,7 +66,8 @@ class FreewayTeacher:
             cost[:, self._TOP :] = 0.0
         stay, up, down = options[:, np.arange(len(rams)), here]
         best = np.minimum(np.minimum(stay, up), down)
-        return np.where(up <= best, 1, np.where(stay <= best, 0, 2)).astype(np.intp)
+        chosen = np.where(up <= best, 1, np.where(stay <= best, 0, 2))
+        return np.eye(3, dtype=np.float32)[chosen]
 
     def _hits(self, cars: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
         # (b, steps, rows): would the chicken at that height be hit in that step?
@@ -89,13 +93,14 @@ class PongTeacher:
         tensors = load_file(Path(__file__).parent / "pong_teacher.safetensors")
         self._layers = [(tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(3)]
 
-    def choose(self, rams: Bytes, actions: Actions) -> Actions:
-        """Return no-op (0), up (1) or down (2)."""
+    def choose(self, rams: Bytes, actions: Actions) -> Probabilities:
+        """Return the probabilities of no-op, up and down, (b, 3)."""
         hidden = pong_features(rams, actions)
         for i, (weight, bias) in enumerate(self._layers):
             hidden = hidden @ weight.T + bias
             hidden = np.tanh(hidden) if i < 2 else hidden
-        return np.asarray(hidden.argmax(axis=1), dtype=np.intp)
+        weights = np.exp(hidden - hidden.max(axis=1, keepdims=True))
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def pong_features(rams: Bytes, actions: Actions) -> npt.NDArray[np.float32]:
