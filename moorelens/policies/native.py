@@ -49,7 +49,13 @@ def read_native(path: Path) -> tuple[GRUPolicy | LSTMPolicy, NativeHeader]:
             "write the file again."
         ) from error
     header = _header(metadata, path)
-    policy = network_of(header.spec, header.architecture)
+    try:
+        policy = network_of(header.spec, header.architecture)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        raise PolicyError(
+            f"A native policy's header describes a network that can be built, and that of {str(path)!r} does not "
+            f"({str(error).splitlines()[0][:120]}): the file is damaged, so write it again."
+        ) from error
     load_tensors(policy, tensors, str(path))
     return policy, header
 
