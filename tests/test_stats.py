@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from moorelens import stats
 from moorelens.errors import InvariantError
-from moorelens.stats import Estimate, estimate, paired_difference, rule_of_three, wilson
+from moorelens.stats import Estimate, estimate, paired_difference, rule_of_three, share_of, wilson
 
 FINITE = st.floats(-1e6, 1e6)
 
@@ -117,3 +117,47 @@ def test_unpaired_values_and_impossible_counts_are_refused() -> None:
     for successes, n in [(1, 0), (3, 2), (-1, 2)]:
         with pytest.raises(InvariantError):
             wilson(successes, n)
+
+
+def slow_share(counts: list[int], totals: list[int], seed: int) -> tuple[float, float]:
+    """Draw episodes with their counts and totals together, one set at a time, and divide the sums."""
+    rng = np.random.default_rng(seed)
+    shares = []
+    for _ in range(10_000):
+        drawn = rng.integers(0, len(totals), len(totals)).tolist()
+        shares.append(sum(counts[i] for i in drawn) / sum(totals[i] for i in drawn))
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def test_a_share_is_over_steps_and_its_interval_over_episodes() -> None:
+    counts, totals = [9, 1, 30, 4, 0], [10, 10, 30, 5, 20]
+    found = share_of(counts, totals, seed=2)
+    assert found.mean == pytest.approx(44 / 75)
+    assert (found.low, found.high) == pytest.approx(slow_share(counts, totals, seed=2))
+    assert found.n == 5
+    # Taken step by step, 75 steps would look far more certain than 5 episodes are.
+    narrow = wilson(44, 75)
+    assert None not in (found.low, found.high, narrow.low, narrow.high)
+    assert found.high - found.low > 2 * (narrow.high - narrow.low)  # type: ignore[operator]
+
+
+def test_a_share_of_one_episode_has_no_interval_and_equal_shares_have_a_limit() -> None:
+    assert share_of([3], [4]) == Estimate(mean=0.75, low=None, high=None, n=1)
+    assert share_of([1, 2, 3], [2, 4, 6]) == Estimate(mean=0.5, low=0.5, high=0.5, n=3, bound=1.0)
+
+
+def test_empty_episodes_have_no_share() -> None:
+    assert share_of([1, 0, 3], [2, 0, 4]) == share_of([1, 3], [2, 4])
+    with pytest.raises(InvariantError, match="nothing was played"):
+        share_of([0, 0], [0, 0])
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=8), st.integers(0, 3))
+def test_the_interval_of_a_share_lies_between_0_and_1(pairs: list[tuple[int, int]], seed: int) -> None:
+    counts, totals = [min(pair) for pair in pairs], [max(pair) + 1 for pair in pairs]
+    found = share_of(counts, totals, seed=seed)
+    assert found == share_of(counts, totals, seed=seed)
+    assert 0.0 <= found.mean <= 1.0
+    if found.low is not None and found.high is not None:
+        assert -1e-12 <= found.low <= found.high <= 1.0 + 1e-12

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from moorelens.envs import EnvironmentRequest, Rollouts, describe, open_episodes, play
-from moorelens.errors import EnvironmentFailure, EnvironmentRequestError, OptionError
+from moorelens.envs.rollouts import concatenate
+from moorelens.errors import EnvironmentFailure, EnvironmentRequestError, InvariantError, OptionError
 
 # The folder may or may not be a package, depending on how the tests are run.
 BROKEN = "python:" + ".".join([*__name__.split(".")[:-1], "broken_environments"])
@@ -133,3 +134,46 @@ def test_no_episodes_and_no_workers_are_refused() -> None:
         open_episodes(EnvironmentRequest(id="CartPole-v1"), [0], workers=0)
     with pytest.raises(OptionError, match="max_steps"):
         play(EnvironmentRequest(id="CartPole-v1"), [0], Scripted(2, [0]), max_steps=0)
+
+
+class Talking(Scripted):
+    """Records the time of each step besides."""
+
+    def recorded(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {"t": state["t"][:1].copy()}
+
+
+def test_recordings_are_joined_episode_by_episode_with_each_frame_once() -> None:
+    request = EnvironmentRequest(id="CartPole-v1")
+    parts = [play(request, seeds, Scripted(2, seeds)) for seeds in ([3, 1], [4], [1, 5])]
+    whole = concatenate(parts)
+    assert whole.seeds.tolist() == [3, 1, 4, 1, 5]
+    episodes = [(part, n) for part in parts for n in range(len(part.seeds))]
+    for place, (part, n) in enumerate(episodes):
+        here = slice(whole.offsets[place], whole.offsets[place + 1])
+        there = slice(part.offsets[n], part.offsets[n + 1])
+        assert np.array_equal(whole.frames[whole.frame_index[here]], part.frames[part.frame_index[there]])
+        for name in ("actions", "rewards"):
+            assert np.array_equal(getattr(whole, name)[here], getattr(part, name)[there])
+        assert (whole.terminated[place], whole.truncated[place]) == (part.terminated[n], part.truncated[n])
+    assert len({frame.tobytes() for frame in whole.frames}) == len(whole.frames)
+    # Seed 1 is played twice with the same actions: its frames are kept once, in the order of first sight.
+    assert len(whole.frames) < sum(len(part.frames) for part in parts)
+    assert (np.diff(np.unique(whole.frame_index, return_index=True)[1]) > 0).all()
+
+
+def test_joined_at_once_or_played_at_once_is_the_same_recording() -> None:
+    request, seeds = EnvironmentRequest(id="CartPole-v1"), [3, 1, 4]
+    together = play(request, seeds, Scripted(2, seeds))
+    parts = [play(request, [seed], Scripted(2, [seed])) for seed in seeds]
+    assert concatenate(parts).to_bytes() == together.to_bytes()
+    assert concatenate([together]).to_bytes() == together.to_bytes()
+
+
+def test_what_players_recorded_is_joined_too_and_must_agree() -> None:
+    request = EnvironmentRequest(id="CartPole-v1")
+    parts = [play(request, [seed], Talking(2, [seed])) for seed in (0, 1)]
+    assert concatenate(parts).extras["t"].tolist() == [t + 1 for part in parts for t in range(len(part.actions))]
+    for wrong in ([], [parts[0], play(request, [2], Scripted(2, [2]))]):
+        with pytest.raises(InvariantError, match="record them alike"):
+            concatenate(wrong)
