@@ -22,6 +22,7 @@ from moorelens.fsm.seeds import Role, episode_seeds
 from moorelens.pipelines.config import Budget, DemoConfig, ExplainConfig, budget, recorded
 from moorelens.pipelines.presets import quantise_config
 from moorelens.pipelines.published import published_quantisers
+from moorelens.pipelines.trial import try_policy
 from moorelens.policies.base import identity
 from moorelens.policies.load import LoadedPolicy, open_policy
 from moorelens.runs.manifest import Header, make_header
@@ -105,6 +106,7 @@ def open_job(config: Config) -> Job:
             "--device cuda needs a GPU that PyTorch can use and there is none: pass --device cpu or auto."
         )
     loaded = open_policy(config.policy, env=_environment(config), trust=config.trust)
+    try_policy(loaded)
     plain = loaded.request
     atari = plain.is_atari
     if not atari and (config.sticky is not None or config.noops is not None):

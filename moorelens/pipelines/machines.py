@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import msgspec
 import numpy as np
 
-from moorelens.envs.rollouts import Rollouts
+from moorelens.envs.playing import play
+from moorelens.envs.rollouts import Rollouts, concatenate
 from moorelens.fsm.automata.decisions import decision_points
 from moorelens.fsm.automata.exchange.machine_json import decode_machine, encode_machine
 from moorelens.fsm.automata.exchange.reduced_json import encode_reduced
@@ -25,6 +26,7 @@ from moorelens.fsm.players import NetworkPlayer
 from moorelens.fsm.quantise import QuantiseReport, QuantiserSearch
 from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
 from moorelens.fsm.reading import FeatureReader
+from moorelens.fsm.seeds import episode_seeds
 from moorelens.pipelines.job import Job
 from moorelens.policies.players import PolicyPlayer
 from moorelens.runs.arrays import decode_arrays, encode_arrays
@@ -33,6 +35,8 @@ from moorelens.runs.stages import Stage, StageContext
 
 QUANTISER, QUANTISE_REPORT = "quantiser.safetensors", "quantise.json"
 ROLLOUTS, TRACES, TRACE_CSV = "rollouts.npz", "traces.npz", "trace.csv"
+# More fit episodes are played until this share of transitions was seen only once, or so many steps were.
+COVERED_SHARE, COVERED_STEPS = 0.01, 60_000
 MACHINE, REDUCED, FOLDED, SIZES = "machine.json", "reduced.json", "folded.json", "sizes.json"
 
 
@@ -85,11 +89,11 @@ def extract_stage(job: Job) -> Stage:
 
     def run(context: StageContext) -> Mapping[str, bytes]:
         player = NetworkPlayer(network_of(job, context.read(QUANTISER)))
-        played = job.play_fit(player, progress=context.progress)
+        played = covered(job, player, job.play_fit(player, progress=context.progress))
         meta = {
             "policy": job.loaded.name,
             "environment": job.env.id,
-            "seeds": list(job.seeds("fit")),
+            "seeds": played.seeds.tolist(),
             "start": "quantised",
         }
         machine, traces = machine_of(played, player=player, meta=meta)
@@ -150,6 +154,27 @@ def reduce_stage(job: Job) -> Stage:
 def machine_stages(job: Job) -> list[Stage]:
     """Return the stages from the policy to its machines."""
     return [rollouts_stage(job), quantise_stage(job), extract_stage(job), reduce_stage(job)]
+
+
+def covered(job: Job, player: NetworkPlayer, played: Rollouts) -> Rollouts:
+    """Return the fit episodes with more of them, in doublings, until hardly a transition is new.
+
+    The share of transitions seen once estimates how often the next step is one never seen (Good-Turing, spec-fsm 4.11).
+    Acrobot's 32 episodes of 70 steps leave a fifth of the steps to guesswork. The preset's number is kept where
+    `--episodes` gave it, for games, of which all fit episodes are nearly one, and above `COVERED_STEPS`.
+    """
+    if job.config.episodes is not None or job.atari:
+        return played
+    while len(played.actions) < COVERED_STEPS and singletons(machine_of(played, player=player)[0]) > COVERED_SHARE:
+        count = min(len(played.seeds), max(1, int((COVERED_STEPS - len(played.actions)) / played.lengths.mean())))
+        seeds = episode_seeds("fit", count, seed=job.config.seed, first=len(played.seeds))
+        played = concatenate([played, play(job.fitting, seeds, player, workers=job.workers)])
+    return played
+
+
+def singletons(machine: MooreMachine) -> float:
+    """Return the estimated share of steps that would take a transition never seen before."""
+    return float(np.sum(machine.counts == 1) / max(1, int(machine.counts.sum())))
 
 
 def network_of(job: Job, quantisers: bytes) -> MooreMachineNetwork:

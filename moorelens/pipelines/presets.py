@@ -17,17 +17,17 @@ _CONTROL = {
     # Two sizes where design 4 has one: two digits of memory keep CartPole (9 states at most), Acrobot needs eight.
     "quick": {
         "sizes": ((2, 4), (8, 8)),
-        "rounds": 40,
+        "rounds": 60,
         "patience": 2,
         "tolerance": 0.02,
-        "selection_episodes": 20,
+        "selection_episodes": 50,
         "restarts": 0,
     },
     "standard": {
         "sizes": ((2, 4), (4, 4), (8, 8), (16, 16)),
         "rounds": 80,
         "patience": 4,
-        "selection_episodes": 30,
+        "selection_episodes": 100,
         "restarts": 1,
     },
     "thorough": {
@@ -35,7 +35,7 @@ _CONTROL = {
         "rounds": 160,
         "stop_early": False,
         "search_all": True,
-        "selection_episodes": 60,
+        "selection_episodes": 200,
         "restarts": 2,
     },
 }

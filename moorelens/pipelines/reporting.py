@@ -139,7 +139,7 @@ def report_data(
         summary=found.summary,
         actions=action_marks(action_styles(machines.machine.action_names)),
         intervals=found.intervals,
-        settings=_settings(job, context.read(QUANTISE_REPORT)),
+        settings=_settings(job, context.read(QUANTISE_REPORT), fit_episodes=machines.traces.n_episodes),
         versions=tuple(Named(group="", name=name, value=value) for name, value in installed_versions().items()),
         seed_returns=found.seed_returns,
         reductions=_reductions(sizes, found),
@@ -186,9 +186,11 @@ def _subject(job: Job, found: Summary) -> Subject:
     )
 
 
-def _settings(job: Job, report: bytes) -> tuple[Named, ...]:
+def _settings(job: Job, report: bytes, *, fit_episodes: int) -> tuple[Named, ...]:
     found = quantise_report(report)
-    entries = [("episodes", "fit episodes", str(job.budget.episodes), "")]
+    entries = [
+        ("episodes", "fit episodes", str(fit_episodes), "of the policy, to quantise: " + str(job.budget.episodes))
+    ]
     entries.append(("episodes", "held-out episodes", str(job.budget.held_out), ""))
     entries.append(("episodes", "seed", str(job.config.seed), ""))
     if job.atari:

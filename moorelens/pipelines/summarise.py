@@ -72,7 +72,7 @@ def summarise(job: Job, *, machine: MooreMachine, sizes: Mapping[str, Any], eval
     summary = RunSummary(
         policy=reference_of(job),
         env=job.request.id,
-        seeds=Seeds(fit=job.seeds("fit"), selection=job.seeds("selection"), held_out=job.seeds("held_out")),
+        seeds=Seeds(fit=fit_seeds(job, machine), selection=job.seeds("selection"), held_out=job.seeds("held_out")),
         returns=_returns(evaluation, "held_out"),
         returns_published=_returns(evaluation, "published"),
         returns_assisted=_returns(evaluation, "assisted"),
@@ -119,11 +119,16 @@ def unmeasured(job: Job, *, machine: MooreMachine, sizes: Mapping[str, Any], rep
     return RunSummary(
         policy=reference_of(job),
         env=job.request.id,
-        seeds=Seeds(fit=job.seeds("fit"), selection=job.seeds("selection")),
+        seeds=Seeds(fit=fit_seeds(job, machine), selection=job.seeds("selection")),
         fidelity=Fidelity(replay=replay),
         sizes=sizes_of(machine, sizes),
         decisions=Decisions(**decision_counts(decision_points(machine))),
     )
+
+
+def fit_seeds(job: Job, machine: MooreMachine) -> tuple[int, ...]:
+    """Return the seeds of the episodes that the machine was read off."""
+    return tuple(machine.meta.get("seeds", job.seeds("fit")))
 
 
 def reference_of(job: Job) -> str:

@@ -192,3 +192,33 @@ class Pictures(gymnasium.Env[Any, Any]):  # type: ignore[misc]
 
 def pictures(**options: Any) -> Pictures:
     return Pictures(**options)
+
+
+class Odd:
+    """A policy that is fine but for the one method that is replaced."""
+
+    def __init__(self, **methods: Any) -> None:
+        policy = network()
+        self.spec, self.tensors = policy.spec, policy.tensors
+        for name in ("initial_state", "features", "core", "heads"):
+            setattr(self, name, methods.get(name, getattr(policy, name)))
+
+
+def odd_in_heads() -> Odd:
+    return Odd(heads=lambda state: (torch.zeros(len(state), 3), None))
+
+
+def odd_in_value() -> Odd:
+    return Odd(heads=lambda state: (torch.zeros(len(state), 2), torch.zeros(len(state), 1)))
+
+
+def odd_in_state() -> Odd:
+    return Odd(initial_state=lambda batch: torch.zeros(batch, 4))
+
+
+def odd_in_core() -> Odd:
+    return Odd(core=lambda features, state: state * float("nan"))
+
+
+def odd_in_features() -> Odd:
+    return Odd(features=lambda observations: 1 / 0)

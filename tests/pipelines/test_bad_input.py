@@ -241,6 +241,20 @@ def test_a_reference_that_names_no_policy(policy: str, part: str, wrong: Callabl
     assert part in wrong(policy, "--env", "CartPole-v1")
 
 
+@pytest.mark.parametrize(
+    ("odd", "part"),
+    [
+        ("heads", "heads of"),
+        ("value", "heads (value) of"),
+        ("state", "RuntimeError"),
+        ("core", "core of"),
+        ("features", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_policy_that_does_not_keep_its_word(odd: str, part: str, wrong: Callable[..., str]) -> None:
+    assert part in wrong(f"python:{HERE}:odd_in_{odd}", "--env", "CartPole-v1")
+
+
 def test_a_gpu_that_is_not_there(checkpoint: Path, wrong: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "--device cpu" in wrong(f"mmn:{checkpoint}", "--env", "CartPole-v1", "--device", "cuda")
