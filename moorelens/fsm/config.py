@@ -17,8 +17,9 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `state_hidden`, `observation_hidden`: hidden widths as multiples of the digits (koul2019mmn: 8, and 8 and 4 for the
     state of Atari policies).
     `pretrain_updates`, `pretrain_batch`, `learning_rate`: reconstruction of features and states before insertion.
-    `rounds`: of fine-tuning at most; each plays `episodes` practice episodes with the quantised network and learns from
-    them and from as many of the policy's own, in windows of `window` steps (truncated backpropagation).
+    `rounds`: of fine-tuning at most; each plays practice episodes with the quantised network and learns from them and
+    from as many of the policy's own, in windows of `window` steps (truncated backpropagation). There are `episodes` of
+    them, or more where episodes are so short that the policy would need more for `practice_steps` (8 times at most).
     `objective`: `kl` from the policy's action probabilities, or `mse` between probabilities (the published choice).
     `state_weight`: weight of the distance between the quantised and the policy's own state.
     `averaging`: decay of the running mean of the weights, which is what is judged and kept: neighbouring updates of
@@ -37,6 +38,7 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     learning_rate: float = 1e-3
     rounds: int = 48
     episodes: int = 16
+    practice_steps: int = 8000
     window: int = 40
     objective: Literal["kl", "mse"] = "kl"
     state_weight: float = 0.1

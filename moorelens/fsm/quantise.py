@@ -22,7 +22,7 @@ from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
 from moorelens.fsm.quantisers.qbn import OutputActivation, QBNSpec, TernaryQBN
 from moorelens.fsm.reading import FeatureReader
 from moorelens.fsm.seeds import episode_seeds
-from moorelens.fsm.sequences import Sequences, sequences_of, watch
+from moorelens.fsm.sequences import Sequences, sequences_of, split, watch
 from moorelens.policies.base import RecurrentPolicy
 from moorelens.policies.players import PolicyPlayer
 from moorelens.runs.checkpoints import Checkpoint
@@ -168,6 +168,13 @@ class QuantiserSearch:
         own = self._play(seeds, PolicyPlayer(self.policy))
         self._policy_score, self._plain_score = float(own.returns.mean()), float(own.returns[0])
 
+    @property
+    def _practice(self) -> int:
+        """How many episodes a round plays: short ones teach little, so there are more of them."""
+        mean = max(1.0, float(self.rollouts.lengths.mean()))
+        wanted = int(np.ceil(self.config.practice_steps / mean))
+        return int(np.clip(wanted, self.config.episodes, 8 * self.config.episodes))
+
     def _all_features(self) -> torch.Tensor:
         whole = sequences_of(self.policy, self.rollouts, reader=self.reader)
         self._teacher, self._mask = whole, whole.mask
@@ -235,14 +242,16 @@ class QuantiserSearch:
         return int(np.random.SeedSequence([self.config.seed, restart, purpose]).generate_state(1)[0])
 
     def _round(self, tuning: FineTuning, number: int, candidate: int) -> int:
-        first = (candidate * self.config.rounds + number) * self.config.episodes
-        seeds = episode_seeds("practice", self.config.episodes, seed=self.config.seed, first=first)
+        first = (candidate * self.config.rounds + number) * self._practice
+        seeds = episode_seeds("practice", self._practice, seed=self.config.seed, first=first)
         # Games that drag on because the network still plays badly teach little of what the policy will meet.
         longest = int(1.1 * self.rollouts.lengths.max()) + 1
         own = self._play(seeds, NetworkPlayer(tuning.network, features=self.reader), max_steps=longest)
         batches = [sequences_of(self.policy, own, reader=self.reader), self._own_episodes(number)]
-        tuning.learn(batches, round_number=number)
-        return sum(-(-len(batch.features) // self.config.window) for batch in batches)
+        # Short episodes come in many groups, so that a round is about as many updates whatever their length.
+        groups = [group for batch in batches for group in split(batch, size=self.config.episodes)]
+        tuning.learn(groups, round_number=number)
+        return sum(-(-len(group.features) // self.config.window) for group in groups)
 
     def _play(self, seeds: Sequence[int], player: Player, *, max_steps: int | None = None) -> Rollouts:
         if self.plain is None:
@@ -255,7 +264,7 @@ class QuantiserSearch:
     def _own_episodes(self, number: int) -> Sequences:
         """Return a few of the policy's own episodes, taking turns."""
         n = len(self.rollouts.seeds)
-        count = min(n, self.config.episodes)
+        count = min(n, self._practice)
         chosen = [(number * count + i) % n for i in range(count)]
         whole = self._teacher
         longest = int(self.rollouts.lengths[chosen].max())

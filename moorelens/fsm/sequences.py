@@ -24,6 +24,23 @@ class Sequences:
     mask: Tensor
 
 
+def split(batch: Sequences, *, size: int) -> list[Sequences]:
+    """Return the episodes of `batch` in groups of `size`, each padded only as far as it needs."""
+    groups = []
+    for first in range(0, batch.mask.shape[1], size):
+        columns = slice(first, first + size)
+        longest = int(batch.mask[:, columns].any(dim=1).sum())
+        groups.append(
+            Sequences(
+                features=batch.features[:longest, columns],
+                states=batch.states[:longest, columns],
+                logits=batch.logits[:longest, columns],
+                mask=batch.mask[:longest, columns],
+            )
+        )
+    return groups
+
+
 def sequences_of(
     policy: RecurrentPolicy, rollouts: Rollouts, *, reader: FeatureReader, episodes: Sequence[int] | None = None
 ) -> Sequences:

@@ -18,7 +18,7 @@ from moorelens.fsm.finetune import FineTuning, cosine, decision_loss, masked_mea
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.quantisers.files import write_quantisers
 from moorelens.fsm.reading import FeatureReader
-from moorelens.fsm.sequences import Sequences, sequences_of, watch
+from moorelens.fsm.sequences import Sequences, sequences_of, split, watch
 from moorelens.policies.base import identity
 from tests.fsm.small_networks import small_policy, small_qbn, words_as_rollouts
 
@@ -314,3 +314,15 @@ class TestRunningMean:
         tuning.learn([sequences()], round_number=0)
         assert write_quantisers(kept) == before
         assert not any(parameter.requires_grad for qbn in kept.values() for parameter in qbn.parameters())
+
+
+def test_groups_of_episodes_are_the_episodes() -> None:
+    """`split` only parts columns and drops padding; every real step stands in exactly one group."""
+    lengths = [3, 1, 5, 2, 4]
+    mask = torch.arange(5)[:, None] < torch.tensor(lengths)[None]
+    numbers = torch.arange(25.0).reshape(5, 5)
+    batch = Sequences(features=numbers[..., None], states=numbers[..., None], logits=numbers[..., None], mask=mask)
+    groups = split(batch, size=2)
+    assert [tuple(group.mask.shape) for group in groups] == [(3, 2), (5, 2), (4, 1)]
+    found = torch.cat([group.features[group.mask][:, 0] for group in groups])
+    assert sorted(found.tolist()) == sorted(numbers[mask].tolist())

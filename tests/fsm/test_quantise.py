@@ -31,6 +31,7 @@ from moorelens.policies.players import PolicyPlayer
 POLICY = open_policy("zoo:cartpole").policy
 REQUEST = EnvironmentRequest(id="CartPole-v1", kwargs={"max_episode_steps": 60})
 SMALL: dict[str, Any] = {
+    "practice_steps": 1,
     "sizes": ((2, 2), (3, 2)),
     "restarts": 0,
     "pretrain_updates": 20,
