@@ -18,8 +18,8 @@ _CONTROL = {
     "quick": {
         "sizes": ((2, 4), (8, 8)),
         "rounds": 60,
-        "patience": 2,
-        "tolerance": 0.02,
+        "patience": 3,
+        "tolerance": 0.01,
         "selection_episodes": 50,
         "restarts": 0,
     },
