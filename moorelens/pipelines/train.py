@@ -167,7 +167,7 @@ def _scores(policy: GRUPolicy | LSTMPolicy, request: EnvironmentRequest, seeds: 
 def _command(config: TrainConfig) -> str:
     words = ["moorelens", "train", config.env]
     plain = TrainConfig(env=config.env)
-    for name in ("teacher", "seed", "steps", "cell", "units", "target"):
+    for name in ("teacher", "start", "seed", "steps", "cell", "units", "target"):
         if getattr(config, name) != getattr(plain, name):
             words += [f"--{name}", f"{getattr(config, name)}"]
     return shlex.join(words)

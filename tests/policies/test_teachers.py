@@ -13,7 +13,7 @@ from moorelens.envs.workers import AtariBatch
 from moorelens.policies.config import Architecture
 from moorelens.policies.networks import build_network, initialise
 from moorelens.policies.training.imitation import see_contrast
-from moorelens.policies.training.ram_ppo import train_pong_teacher
+from moorelens.policies.training.ram_ppo import train_teacher
 from moorelens.policies.training.teachers import pong_features, ram_teacher
 
 
@@ -67,7 +67,7 @@ def test_the_pong_teacher_scores_against_the_machine() -> None:
 
 def test_the_pong_teacher_can_be_trained_again() -> None:
     before = torch.get_rng_state()
-    tensors = load(train_pong_teacher(steps=1, seed=1, games=2, length=32))
+    tensors = load(train_teacher("Pong", steps=1, seed=1, games=2, length=32))
     assert {name: tuple(t.shape) for name, t in tensors.items() if "weight" in name} == {
         "0.weight": (64, 27),
         "1.weight": (64, 64),

@@ -12,7 +12,7 @@ from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.playing import play
 from moorelens.envs.workers import AtariBatch
-from moorelens.errors import OptionError, RunFolderError
+from moorelens.errors import OptionError, PolicyError, RunFolderError
 from moorelens.pipelines.train import run_train
 from moorelens.policies.base import identity
 from moorelens.policies.load import open_policy
@@ -155,7 +155,7 @@ def test_the_freeway_teacher_walks_where_no_car_will_be() -> None:
     rams[1, :, 108] = 44  # a car on the first lane, right in front of the second chicken
     first, second = teacher.choose(rams, past).argmax(axis=1)
     assert first == 1 and second != 1
-    with pytest.raises(OptionError, match="A scripted teacher exists for"):
+    with pytest.raises(OptionError, match="exists for Freeway, Pong"):
         ram_teacher("ALE/Qbert-v5")
 
 
@@ -211,3 +211,19 @@ def test_rewards_train_on_frames_as_well() -> None:
         assert trainer.steps == 16 and identity(trainer.policy()) != before
         assert trainer.request.sticky == 0.25
         trainer.close()
+
+
+def test_a_training_can_begin_with_a_policy(tmp_path: Path) -> None:
+    with private_random_state():
+        trainer = Trainer(tiny(start="zoo:cartpole"))
+        assert np.allclose(trainer.policy().actor.weight.detach(), _actor("zoo:cartpole"))
+        trainer.close()
+        with pytest.raises(PolicyError, match="of another kind"):
+            Trainer(tiny(start="zoo:acrobot"))
+    small = ImitationSettings(games=1, length=4, segments=4, batches=0)
+    config = TrainConfig(env="ALE/Freeway-v5", teacher="ram", start="zoo:freeway", steps=4, imitation=small)
+    assert np.array_equal(Imitator(config).policy().actor.weight.detach(), _actor("zoo:freeway"))
+
+
+def _actor(reference: str) -> np.ndarray:
+    return open_policy(reference).policy.tensors()["actor.weight"].numpy()

@@ -66,6 +66,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     memory. `target`: stop once the mean return on the selection seeds reaches it in three evaluations in a row (None:
     the task's). `evaluate_every`: steps between evaluations (None: the task's). `device`: cpu, cuda or auto. `teacher`:
     imitate a script that reads the emulator's memory (`ram`, Atari only) instead of learning from rewards.
+    `start`: begin with the weights of this policy (`zoo:NAME` or a native file of the same shape).
     """
 
     env: str
@@ -79,6 +80,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     tensorboard: bool = False
     teacher: Literal["ram"] | None = None
+    start: str | None = None
     ppo: PPOSettings | None = None
     imitation: ImitationSettings | None = None
 

@@ -28,6 +28,7 @@ from moorelens.policies.training.config import (
     training_request,
 )
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy, SequenceCell
+from moorelens.policies.training.start import begin_with
 from moorelens.policies.training.teachers import PAST, RamTeacher, ram_teacher
 
 Array = npt.NDArray[Any]
@@ -129,7 +130,7 @@ class Imitator:
         self.target = defaults.target if config.target is None else config.target
         self.request, self.gamma = training_request(config.env), settings.gamma
         teacher = ram_teacher(config.env)
-        self.teacher: str | None = " ".join((type(teacher).__doc__ or "").split("\n")[0].split())
+        self.teacher: str | None = (type(teacher).__doc__ or "").split("\n")[0]
         spec = describe(self.request)
         self.network = build_network(
             env_id=spec.id,
@@ -142,6 +143,10 @@ class Imitator:
         )
         initialise(self.network, generator=torch.Generator().manual_seed(config.seed), actor_gain=1.0)
         see_contrast(self.network)
+        self._guided = settings.guided
+        if config.start is not None:
+            begin_with(self.network, config.start)
+            self._guided = 0.0
         self.network.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         self.optimiser = torch.optim.Adam([p for n, p in self.network.named_parameters() if not n.startswith("critic")])
@@ -236,7 +241,8 @@ class Imitator:
         return checkpoint.fingerprint(self.config, self.settings, self.total)
 
     def _collect(self) -> None:
-        games, share = self.collector, max(1.0 - self.steps / (self.settings.guided * self.total), 0.0)
+        games, guided_steps = self.collector, self._guided * self.total
+        share = max(1.0 - self.steps / guided_steps, 0.0) if guided_steps else 0.0
         states = self._hidden.numpy().copy()
         frames, labels, starts = [], [], []
         for _ in range(self.settings.length):

@@ -1,11 +1,12 @@
-"""Training of the Pong teacher: PPO on what the emulator's memory says.
+"""Training of the network teachers: PPO on what the emulator's memory says.
 
-python -m moorelens.policies.training.ram_ppo pong_teacher.safetensors [steps]
+python -m moorelens.policies.training.ram_ppo Pong pong_teacher.safetensors [steps]
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNorma
 
 from moorelens.policies.training.atari_vec import AtariVecEnv
 from moorelens.policies.training.config import training_request
-from moorelens.policies.training.teachers import PAST, pong_features
+from moorelens.policies.training.teachers import FEATURES, PAST
 from moorelens.policies.training.trainer import private_random_state
 from moorelens.runs.atomic import write_atomic
 
@@ -27,12 +28,14 @@ Array = npt.NDArray[Any]
 STEPS = 3_000_000
 
 
-class PongMemories(VecEnvWrapper):  # type: ignore[misc]
-    """Pong games whose observations are `pong_features` of the memories and actions so far."""
+class Memories(VecEnvWrapper):  # type: ignore[misc]
+    """Games whose observations are the features of the memories and actions so far that their teacher sees."""
 
-    def __init__(self, games: AtariVecEnv) -> None:
+    def __init__(self, games: AtariVecEnv, features: Callable[[Array, Array], Array]) -> None:
         """Wrap games that were made without frames."""
-        super().__init__(games, observation_space=gymnasium.spaces.Box(-np.inf, np.inf, (27,), np.float32))
+        self._features = features
+        size = features(np.zeros((1, PAST, 128), np.uint8), np.zeros((1, PAST - 1), np.intp)).shape[1]
+        super().__init__(games, observation_space=gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32))
         self._rows = np.arange(games.num_envs, dtype=np.intp)
         self._rams = np.zeros((games.num_envs, PAST, 128), dtype=np.uint8)
         self._past = np.zeros((games.num_envs, PAST - 1), dtype=np.intp)
@@ -42,7 +45,7 @@ class PongMemories(VecEnvWrapper):  # type: ignore[misc]
         """Start all games over."""
         self.venv.reset()
         self._begin(self._rows)
-        return pong_features(self._rams, self._past)
+        return self._features(self._rams, self._past)
 
     def step_async(self, actions: Array) -> None:
         """Remember the actions and pass them on."""
@@ -54,12 +57,12 @@ class PongMemories(VecEnvWrapper):  # type: ignore[misc]
         _, rewards, done, infos = self.venv.step_wait()
         self._rams = np.concatenate([self.venv.rams(self._rows)[:, None], self._rams[:, :-1]], axis=1)
         self._past = np.concatenate([self._actions[:, None], self._past[:, :-1]], axis=1)
-        features = pong_features(self._rams, self._past)
+        features = self._features(self._rams, self._past)
         for row in self._rows[done].tolist():
             infos[row]["terminal_observation"] = features[row]
         if done.any():
             self._begin(self._rows[done])
-            features = pong_features(self._rams, self._past)
+            features = self._features(self._rams, self._past)
         return features, rewards, done, infos
 
     def _begin(self, rows: npt.NDArray[np.intp]) -> None:
@@ -67,11 +70,11 @@ class PongMemories(VecEnvWrapper):  # type: ignore[misc]
         self._past[rows] = 0
 
 
-def train_pong_teacher(*, steps: int = STEPS, seed: int = 0, games: int = 16, length: int = 256) -> bytes:
-    """Return the weights of a Pong teacher as a safetensors file; `games` play `length` steps before each update."""
+def train_teacher(game: str, *, steps: int = STEPS, seed: int = 0, games: int = 16, length: int = 256) -> bytes:
+    """Return the weights of a game's teacher as a safetensors file; `games` play `length` steps before each update."""
     with private_random_state():
-        pong = AtariVecEnv(training_request("ALE/Pong-v5"), games, first_seed=seed * 1_000_000, frames=False)
-        memories = VecNormalize(VecMonitor(PongMemories(pong)), norm_obs=False, clip_reward=np.inf)
+        played = AtariVecEnv(training_request(f"ALE/{game}-v5"), games, first_seed=seed * 1_000_000, frames=False)
+        memories = VecNormalize(VecMonitor(Memories(played, FEATURES[game])), norm_obs=False, clip_reward=np.inf)
         model = PPO(
             "MlpPolicy",
             memories,
@@ -89,7 +92,7 @@ def train_pong_teacher(*, steps: int = STEPS, seed: int = 0, games: int = 16, le
 
 
 def teacher_weights(state: dict[str, torch.Tensor]) -> bytes:
-    """Return the actor of SB3's MlpPolicy as a safetensors file that `PongTeacher` reads."""
+    """Return the actor of SB3's MlpPolicy as a safetensors file that `NetworkTeacher` reads."""
     names = ("mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2", "action_net")
     kinds = ("weight", "bias")
     return save({f"{i}.{kind}": state[f"{name}.{kind}"].contiguous() for i, name in enumerate(names) for kind in kinds})
@@ -97,4 +100,5 @@ def teacher_weights(state: dict[str, torch.Tensor]) -> bytes:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    write_atomic(Path(sys.argv[1]), train_pong_teacher(steps=int(sys.argv[2]) if len(sys.argv) > 2 else STEPS))
+    name, path, *rest = sys.argv[1:]
+    write_atomic(Path(path), train_teacher(name, steps=int(rest[0]) if rest else STEPS))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from moorelens.policies.config import Architecture, PolicySpec
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy, initialise, network_of
+from moorelens.policies.training.start import begin_with
 
 States = tuple[Tensor, Tensor]
 
@@ -75,15 +76,18 @@ class NativeRecurrentPolicy(RecurrentActorCriticPolicy):  # type: ignore[misc]
         spec: PolicySpec,
         architecture: Architecture,
         seed: int,
+        start: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Build both networks with weights drawn from `seed`."""
+        """Build both networks with weights drawn from `seed`, the actor's from the policy `start` where it is given."""
         generator = torch.Generator().manual_seed(seed)
         networks = []
         for _ in range(2):
             network = network_of(spec, architecture)
             initialise(network, generator=generator)
             networks.append(network)
+        if start is not None:
+            begin_with(networks[0], start)
         super().__init__(
             observation_space,
             action_space,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,22 +81,18 @@ class FreewayTeacher:
         return np.asarray((danger[:, :, None, :] & in_lane).any(axis=-1))
 
 
-class PongTeacher:
-    """A small network that was trained by PPO on where ball and paddles are, were, and will meet.
+class NetworkTeacher:
+    """A small network that was trained by PPO on what the emulator's memory says of a game."""
 
-    A hand-written controller returns the ball for ever but seldom scores: which edge of the paddle meets the ball
-    decides the angle, the paddle moves in leaps of 23 pixels with a lag, and sticky actions blur them. `ram_ppo` trains
-    the network.
-    """
-
-    def __init__(self) -> None:
-        """Read the bundled weights (27-64-64-3, tanh)."""
-        tensors = load_file(Path(__file__).parent / "pong_teacher.safetensors")
+    def __init__(self, game: str) -> None:
+        """Read the bundled weights (tanh, two hidden layers of 64) of `Pong` or another game of `FEATURES`."""
+        tensors = load_file(Path(__file__).parent / f"{game.lower()}_teacher.safetensors")
+        self._features = FEATURES[game]
         self._layers = [(tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(3)]
 
     def choose(self, rams: Bytes, actions: Actions) -> Probabilities:
-        """Return the probabilities of no-op, up and down, (b, 3)."""
-        hidden = pong_features(rams, actions)
+        """Return the probabilities of the game's actions, (b, A)."""
+        hidden = self._features(rams, actions)
         for i, (weight, bias) in enumerate(self._layers):
             hidden = hidden @ weight.T + bias
             hidden = np.tanh(hidden) if i < 2 else hidden
@@ -106,6 +103,8 @@ class PongTeacher:
 def pong_features(rams: Bytes, actions: Actions) -> npt.NDArray[np.float32]:
     """Return what the Pong teacher sees, (b, 27): places and speeds of ball and paddles, and the past actions.
 
+    A hand-written controller returns the ball for ever but seldom scores: which edge of the paddle meets the ball
+    decides the angle, the paddle moves in leaps of 23 pixels with a lag, and sticky actions blur them. Hence a network.
     Bytes 49 and 54 are the ball, 51 the right paddle, 50 the left one. The ball's way to the right paddle is prolonged
     with reflections at the walls.
     """
@@ -128,16 +127,19 @@ def pong_features(rams: Bytes, actions: Actions) -> npt.NDArray[np.float32]:
     return np.column_stack([*columns, moves / 15, done]).astype(np.float32)
 
 
-_TEACHERS: dict[str, Any] = {"Freeway": FreewayTeacher, "Pong": PongTeacher}
+FEATURES: dict[str, Callable[[Bytes, Actions], npt.NDArray[np.float32]]] = {
+    "Pong": pong_features,
+}
 
 
 def ram_teacher(env_id: str) -> RamTeacher:
-    """Return the scripted teacher of a game; raises `OptionError` where there is none."""
+    """Return the teacher of a game; raises `OptionError` where there is none."""
     name = game_name(env_id)
-    if name not in _TEACHERS:
-        raise OptionError(
-            f"A scripted teacher exists for {', '.join(sorted(_TEACHERS))} and not for {env_id}: train without "
-            f"--teacher."
-        )
-    teacher: RamTeacher = _TEACHERS[name]()
-    return teacher
+    if name == "Freeway":
+        return FreewayTeacher()
+    if name in FEATURES:
+        return NetworkTeacher(name)
+    known = ", ".join(sorted(["Freeway", *FEATURES]))
+    raise OptionError(
+        f"A teacher that reads the memory exists for {known} and not for {env_id}: train without --teacher."
+    )

@@ -176,7 +176,12 @@ class Trainer:
             max_grad_norm=chosen.max_grad_norm,
             seed=self.config.seed,
             device=self.config.device,
-            policy_kwargs={"spec": network.spec, "architecture": architecture, "seed": self.config.seed},
+            policy_kwargs={
+                "spec": network.spec,
+                "architecture": architecture,
+                "seed": self.config.seed,
+                "start": self.config.start,
+            },
         )
         return model, rewards
 
