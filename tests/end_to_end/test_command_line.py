@@ -22,6 +22,7 @@ import pytest
 
 from moorelens.fsm.automata.exchange.schema import load_schema as machine_schema
 from moorelens.reports.schema import load_schema as report_schema
+from tests.pipelines import small
 from tests.runs.toy import tree
 
 ROOT = Path(__file__).parents[2]
@@ -192,17 +193,19 @@ def contents(path: Path) -> Iterator[tuple[str, bytes]]:
         yield f"embedded {number}", base64.b64decode(packed)
 
 
-def test_extract_stops_at_the_machines_and_their_drawings(run: Finished) -> None:
-    done = run.again("extract", "zoo:cartpole", *SHORT, "--out", "runs/extracted", "--json", "--quiet")
-    assert (done.returncode, done.stderr) == (0, b"")
-    folder = run.folder.parent / "extracted"
-    summary = json.loads(done.stdout)
-    assert summary == json.loads((folder / "summary.json").read_bytes())
+def test_extract_makes_the_machines_of_explain_and_stops_at_their_drawings(run: Finished) -> None:
+    small.published(run.cwd / "small.p")
+    for verb in ("explain", "extract"):
+        done = run.again(*small.words(Path("small.p"), Path(verb), verb=verb), "--json")
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert json.loads(done.stdout) == json.loads((run.cwd / verb / "summary.json").read_bytes())
+    extracted, explained = tree(run.cwd / "extract"), tree(run.cwd / "explain")
+    assert {"machine.json", "reduced.json", "folded.json", "quantiser.safetensors", "reduced.svg"} <= extracted.keys()
+    assert explained.keys() - extracted.keys() == {"evaluation.npz", "report-data.json", "report.html", "report.pdf"}
+    assert [n for n in extracted if extracted[n] != explained[n]] == ["manifest.json", "summary.json"]
+    summary = json.loads(extracted["summary.json"] or b"")
     assert summary["fidelity"]["replay"] == 1
     assert summary["returns"]["machine"] is None
-    for name in ("machine.json", "reduced.json", "folded.json", "machine.dot", "reduced.svg", "quantiser.safetensors"):
-        assert (folder / name).read_bytes() == (run.folder / name).read_bytes(), name
-    assert not (folder / "report.html").exists()
 
 
 def test_draw_takes_the_machine_of_a_run(run: Finished) -> None:

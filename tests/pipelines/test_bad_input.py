@@ -93,6 +93,7 @@ class TestAPublishedFile:
             pickle.dumps({"weights": Bomb()}),
             pickle.dumps({"weights": Bomb()}, protocol=0),
         ],
+        ids=["text", "zeros", "noise", "picture", "archive", "JSON", "pickle", "hostile", "hostile and old"],
     )
     def test_that_is_something_else(self, data: bytes, tmp_path: Path, wrong: Callable[..., str]) -> None:
         (tmp_path / "p.p").write_bytes(data)
@@ -100,7 +101,9 @@ class TestAPublishedFile:
         assert not (tmp_path / "bombed").exists()
 
     @pytest.mark.parametrize(
-        "content", [[1, 2], {}, {"a": 1}, None, torch.zeros(3), {"a": {"b": torch.zeros(1)}}, {"a": Bomb()}], ids=repr
+        "content",
+        [[1, 2], {}, {"a": 1}, None, torch.zeros(3), {"a": {"b": torch.zeros(1)}}, {"a": Bomb()}],
+        ids=["a list", "nothing in it", "numbers", "none", "one tensor", "nested", "hostile"],
     )
     def test_with_other_content(self, content: Any, tmp_path: Path, wrong: Callable[..., str]) -> None:
         torch.save(content, tmp_path / "p.p")
@@ -184,6 +187,7 @@ class TestANativeFile:
             save({"w": torch.zeros(2)}, {"moorelens": "{}"}),
             save({"w": torch.zeros(2)}, {"moorelens": "[" * 10_000}),
         ],
+        ids=["text", "zeros", "endless", "foreign", "empty header", "deep header"],
     )
     def test_that_is_something_else(self, foreign: bytes, tmp_path: Path, wrong: Callable[..., str]) -> None:
         (tmp_path / "p.safetensors").write_bytes(foreign)

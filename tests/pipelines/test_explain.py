@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Self
 
@@ -83,10 +84,17 @@ def test_a_folder_does_not_remember_earlier_requests(policy: Path, tmp_path: Pat
 def test_force_starts_over_and_gives_the_same_bytes(policy: Path, tmp_path: Path) -> None:
     run_extract(small.explaining(policy, tmp_path / "run"))
     before = tree(tmp_path / "run")
-    inode = (tmp_path / "run/machine.json").stat().st_ino
+    run_extract(small.explaining(policy, tmp_path / "run"))
+    assert made(tmp_path / "run") == []
     run_extract(small.explaining(policy, tmp_path / "run", force=True))
+    assert made(tmp_path / "run") == ["rollouts", "quantise", "extract", "reduce", "draw", "summary"]
     assert tree(tmp_path / "run") == before
-    assert (tmp_path / "run/machine.json").stat().st_ino != inode
+
+
+def made(folder: Path) -> list[str]:
+    """Return the stages that the last call made."""
+    session = json.loads((folder / "run-log.json").read_bytes())["sessions"][-1]
+    return [event["stage"] for event in session["events"] if event["event"] == "stage ended"]
 
 
 def test_a_damaged_file_is_made_anew(policy: Path, tmp_path: Path) -> None:
