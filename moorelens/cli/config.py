@@ -143,6 +143,8 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Atari: imitate a script that reads the emulator's memory instead of learning from rewards."""
     imitation: dict[str, Any] = {}
     """Settings of the imitation that differ from the usual ones."""
+    start: str | None = None
+    """Begin with the weights of this policy, zoo:NAME or a native file of the same shape."""
     device: Device = "cpu"
     """Where the network runs."""
     tensorboard: bool = False
