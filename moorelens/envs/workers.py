@@ -47,9 +47,9 @@ class AtariBatch:
         observations, rewards, terminated, truncated = zip(*outcomes, strict=True)
         return Step(np.stack(observations), np.array(rewards), np.array(terminated), np.array(truncated))
 
-    def restart(self, row: int, seed: int) -> npt.NDArray[np.uint8]:
-        """Replace the game of `row` by that of another seed and return its first observation (1, 80, 80)."""
-        self._episodes[row] = AtariEpisode(self._request, seed, frames=self._frames)
+    def restart(self, row: int, seed: int, *, request: EnvironmentRequest | None = None) -> npt.NDArray[np.uint8]:
+        """Replace the game of `row` by that of another seed, or request; return its first observation (1, 80, 80)."""
+        self._episodes[row] = AtariEpisode(request or self._request, seed, frames=self._frames)
         return self._episodes[row].reset()
 
     def screens(self, rows: Rows) -> npt.NDArray[np.uint8]:

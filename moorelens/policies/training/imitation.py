@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, cast
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -66,14 +67,20 @@ class Segments:
 
 
 class Collector:
-    """Games played side by side without end, each new one on the next seed."""
+    """Games played side by side without end, each new one on the next seed; every second one plain where asked."""
 
-    def __init__(self, request: EnvironmentRequest, teacher: RamTeacher, games: int, first_seed: int) -> None:
+    def __init__(
+        self, request: EnvironmentRequest, teacher: RamTeacher, games: int, first_seed: int, *, plain: bool
+    ) -> None:
         """Start the games."""
         self._teacher, self.next_seed = teacher, first_seed + games
         self._batch = AtariBatch(request, range(first_seed, first_seed + games))
         self.rows = np.arange(games, dtype=np.intp)
+        without = msgspec.structs.replace(request, sticky=0.0)
+        self._requests = [without if plain and row % 2 else request for row in range(games)]
         self.observations = self._batch.reset()
+        for row in range(1, games, 2) if plain else ():
+            self.observations[row] = self._batch.restart(row, first_seed + row, request=without)
         self.rams = np.repeat(self._batch.rams(self.rows)[:, None], PAST, axis=1)
         self.actions = np.zeros((games, PAST - 1), dtype=np.intp)
         self.starts = np.ones(games, dtype=np.float32)
@@ -95,7 +102,7 @@ class Collector:
         for row in self.rows[ended]:
             self.returns.append(float(self._sums[row]))
             self._sums[row] = 0.0
-            self.observations[row] = self._batch.restart(int(row), self.next_seed)
+            self.observations[row] = self._batch.restart(int(row), self.next_seed, request=self._requests[row])
             self.next_seed += 1
             self.rams[row] = self._batch.rams(self.rows[row : row + 1])
             self.actions[row] = 0
@@ -124,7 +131,7 @@ class Imitator:
         """Draw the weights from the seed and start the games."""
         defaults = defaults_for(config.env)
         self.config = config
-        self.settings = settings = config.imitation or ImitationSettings(units=config.units)
+        self.settings = settings = config.imitation or msgspec.structs.replace(defaults.imitation, units=config.units)
         self.total = config.steps or defaults.steps
         self.evaluate_every = config.evaluate_every or defaults.evaluate_every
         self.target = defaults.target if config.target is None else config.target
@@ -152,7 +159,7 @@ class Imitator:
         self.optimiser = torch.optim.Adam([p for n, p in self.network.named_parameters() if not n.startswith("critic")])
         self._rng = np.random.default_rng([config.seed, 7])
         self.segments = Segments(settings, settings.units, len(spec.action_names))
-        self.collector = Collector(self.request, teacher, settings.games, first_seed=1_000_000 * (config.seed + 1))
+        self.collector = self._collector(1_000_000 * (config.seed + 1))
         self._hidden = self.network.initial_state(settings.games)
         self.steps, self.seconds = 0, 0.0
         self.curve: list[dict[str, float]] = []
@@ -231,11 +238,15 @@ class Imitator:
             self.best_policy = self.policy()
             self.best_policy.load_state_dict(checkpoint.under(tensors, "best/"))
         self._rng.bit_generator.state = checkpoint.to_generator_state(facts.generator)
-        self.collector = Collector(self.request, ram_teacher(self.config.env), self.settings.games, facts.next_seed)
+        self.collector = self._collector(facts.next_seed)
         self._hidden = self.network.initial_state(self.settings.games)
 
     def close(self) -> None:
         """Nothing to let go of: the games are in this process."""
+
+    def _collector(self, first_seed: int) -> Collector:
+        teacher = ram_teacher(self.config.env)
+        return Collector(self.request, teacher, self.settings.games, first_seed, plain=self.settings.plain)
 
     def _fingerprint(self) -> str:
         return checkpoint.fingerprint(self.config, self.settings, self.total)
