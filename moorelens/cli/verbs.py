@@ -50,7 +50,7 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "POLICY is zoo:NAME, mmn:FILE, sb3:FILE.zip, python:pkg.mod:factory or FILE.safetensors.",
+            "POLICY is zoo:NAME, mmn:FILE, python:pkg.mod:factory or FILE.safetensors.",
             "Options of a verb: moorelens VERB --help. Version: moorelens --version.",
         ]
     )
