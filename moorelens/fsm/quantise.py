@@ -22,7 +22,7 @@ from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
 from moorelens.fsm.quantisers.qbn import OutputActivation, QBNSpec, TernaryQBN
 from moorelens.fsm.reading import FeatureReader
 from moorelens.fsm.seeds import episode_seeds
-from moorelens.fsm.sequences import Sequences, sequences_of, split, watch
+from moorelens.fsm.sequences import Sequences, sequences_of, split
 from moorelens.policies.base import RecurrentPolicy
 from moorelens.policies.players import PolicyPlayer
 from moorelens.runs.checkpoints import Checkpoint
@@ -158,8 +158,9 @@ class QuantiserSearch:
         return candidates[number][0] in kept if self.config.search_all else bool(kept)
 
     def _prepare(self) -> None:
-        states = watch(self.policy, self._all_features())[0]
-        self._states = states[self._mask]
+        self._teacher = sequences_of(self.policy, self.rollouts, reader=self.reader)
+        # Episode after episode, as the features below are: the last episodes are held out to judge reconstruction.
+        self._states = self._teacher.states.transpose(0, 1)[self._teacher.mask.T]
         self._features = self.reader.features(self.rollouts.frames)[
             torch.from_numpy(self.rollouts.frame_index.astype(np.int64))
         ]
@@ -174,11 +175,6 @@ class QuantiserSearch:
         mean = max(1.0, float(self.rollouts.lengths.mean()))
         wanted = int(np.ceil(self.config.practice_steps / mean))
         return int(np.clip(wanted, self.config.episodes, 8 * self.config.episodes))
-
-    def _all_features(self) -> torch.Tensor:
-        whole = sequences_of(self.policy, self.rollouts, reader=self.reader)
-        self._teacher, self._mask = whole, whole.mask
-        return whole.features
 
     def _begin(
         self,
@@ -201,7 +197,7 @@ class QuantiserSearch:
         at.candidate, at.round, at.judged = number, 0, False
         at.reconstruction[number] = {}
         cut = self._validation_start()
-        for name, data in (("state", self._states_in_order()), ("observation", self._features)):
+        for name, data in (("state", self._states), ("observation", self._features)):
             pretrain(
                 quantisers[name],
                 data[:cut],
@@ -213,11 +209,6 @@ class QuantiserSearch:
             at.reconstruction[number][name] = fit_report(quantisers[name], data[cut:])
         at.updates += 2 * self.config.pretrain_updates
         return FineTuning(network, quantisers, self.config)
-
-    def _states_in_order(self) -> torch.Tensor:
-        """Return the policy's states (T, H) in the order of the recording."""
-        columns = [self._teacher.states[: int(n), i] for i, n in enumerate(self.rollouts.lengths)]
-        return torch.cat(columns)
 
     def _validation_start(self) -> int:
         episodes = len(self.rollouts.seeds)
