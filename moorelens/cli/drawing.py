@@ -13,7 +13,7 @@ from moorelens.cli.config import DrawConfig
 from moorelens.cli.files import beside, read_any_machine, write_result
 from moorelens.cli.parsing import parse
 from moorelens.cli.printing import print_json
-from moorelens.errors import MissingToolError
+from moorelens.errors import MissingToolError, OptionError
 from moorelens.fsm.automata.reduced import ReducedMachine
 from moorelens.fsm.drawing import Drawing, draw_machine, draw_reduced
 
@@ -48,12 +48,15 @@ def _target(config: DrawConfig) -> Path:
 
 
 def write_picture(out: Path, dot: str, *, seconds: float, force: bool, default: Format = "svg") -> Path:
-    """Write DOT text as the kind of picture that the ending of `out` names, else as `default`.
+    """Write DOT text as the kind of picture that the ending of `out` names, or as `default` where it has none.
 
-    Raises: MissingToolError where nothing can draw, after saving the text; LayoutTimeout; what `write_result` raises.
+    Raises: OptionError for an ending that is no such kind; MissingToolError where nothing can draw, after saving the
+    text; LayoutTimeout; what `write_result` raises.
     """
     ending = out.suffix.removeprefix(".").lower()
-    image_format: Format = next((known for known in _FORMATS if known == ending), default)
+    image_format: Format | None = next((known for known in _FORMATS if known == ending), None if ending else default)
+    if image_format is None:
+        raise OptionError(f"A picture ends in .{', .'.join(_FORMATS)}, and {out} does not: give --out another ending.")
     if image_format == "dot":
         return write_result(out, dot.encode(), force=force)
     try:

@@ -38,9 +38,16 @@ def read_machine(name: str) -> MooreMachine:
 
 
 def beside(name: str, ending: str) -> Path:
-    """Return the path beside the file `name` that ends in `ending`: `machine.json` and `-folded.json` give both."""
+    """Return where the result of a command on the file `name` goes: beside it, with another `ending`.
+
+    A run folder holds what its manifest lists and nothing else: results on its files go to the current folder, under
+    the run's name (`runs/explain-cartpole/machine.json` and `.svg` give `explain-cartpole-machine.svg`).
+    """
     path = Path(name)
-    return path.with_name(path.name.removesuffix(".json") + ending)
+    new = path.name.removesuffix(".json") + ending
+    if (path.parent / "manifest.json").exists():
+        return Path(f"{path.absolute().parent.name}-{new}")
+    return path.with_name(new)
 
 
 def write_result(path: Path, data: bytes, *, force: bool) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import json
 import os
@@ -145,4 +146,11 @@ def _sentence(box: str) -> str:
     text = (body[1] if len(body) > 1 else "These arguments cannot be read").rstrip(".")
     text = re.sub(r"^Missing from [^:]*: (\S+).*", r"\1 is missing", text)
     meant = re.search(r"Perhaps you meant: (--?[\w-]+)", " ".join(body[2:]))
-    return f"{text} (did you mean {meant.group(1)}?)" if meant else text
+    return f"{text} (did you mean {meant.group(1)}?)" if meant else _with_nearest_choice(text)
+
+
+def _with_nearest_choice(text: str) -> str:
+    """Add which of a closed list of values was perhaps meant."""
+    choice = re.match(r"invalid choice '([^']*)' .*Expected one of \((.*)\)$", text)
+    near = difflib.get_close_matches(choice[1], re.findall(r"'([^']*)'", choice[2]), n=1) if choice else []
+    return f"{text} (did you mean {near[0]}?)" if near else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,23 @@ def test_draw_writes_every_format_beside_the_machine(
 def test_draw_goes_by_the_ending_of_out(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "draw", "machine.json", "--out", "pictures/m.PNG")
     assert Path("pictures/m.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_draw_refuses_an_ending_it_cannot_write(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "m.jpg" in refused(run(capsys, "draw", "machine.json", "--out", "m.jpg"))
+    assert not Path("m.jpg").exists()
+
+
+def test_results_on_a_file_of_a_run_folder_go_to_the_current_folder(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path("runs/explain-cartpole")
+    folder.mkdir(parents=True)
+    shutil.copy(machine, folder / "machine.json")
+    (folder / "manifest.json").write_text("{}")
+    run(capsys, "draw", str(folder / "machine.json"), "--format", "dot")
+    assert Path("explain-cartpole-machine.dot").exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["machine.json", "manifest.json"]
 
 
 def test_draw_says_what_it_shows(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:

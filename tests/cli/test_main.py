@@ -238,6 +238,11 @@ def test_output_survives_a_terminal_without_unicode() -> None:
     assert b"cartpole" in done.stdout.decode("ascii").encode()
 
 
+def test_a_misspelt_name_or_value_is_met_with_the_nearest_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean zoo:cartpole?" in refused(run(capsys, "explain", "zoo:cartpol"))
+    assert "did you mean quick?" in refused(run(capsys, "explain", "zoo:cartpole", "--preset", "quik"))
+
+
 def test_json_is_alone_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     rows = json.loads(run(capsys, "zoo", "list", "--json").out)
     assert {"name", "env", "algorithm", "cell", "steps", "score"} == set(rows[0])

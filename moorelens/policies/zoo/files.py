@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 
 from moorelens.errors import PolicyError
@@ -26,6 +27,7 @@ def card_file(name: str) -> Path:
 
 def _checked(name: str) -> str:
     if name not in zoo_names():
-        known = ", ".join(zoo_names()) or "none yet"
-        raise PolicyError(f"A zoo policy is one of {known}, and {name!r} is not: see `moorelens zoo list`.")
+        near = difflib.get_close_matches(name, zoo_names(), n=1)
+        hint = f"did you mean zoo:{near[0]}?" if near else "see `moorelens zoo list`."
+        raise PolicyError(f"A zoo policy is one of {', '.join(zoo_names())}, and {name!r} is not: {hint}")
     return name
