@@ -11,6 +11,22 @@ from moorelens.errors import EnvironmentRequestError
 Kind = Literal["control", "atari", "custom"]
 
 
+class FrameStack(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the last observations are put side by side, as frame-stacking wrappers do: the newest last, along `axis`.
+
+    `frames`: how many, 2 or more. `fill`: what stands for observations before the first, one number or one per entry.
+    """
+
+    frames: int
+    axis: int = -1
+    fill: tuple[float, ...] = (0.0,)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no stack."""
+        if self.frames < 2:
+            raise EnvironmentRequestError(f"A frame stack has two frames or more, not {self.frames}: leave it out.")
+
+
 class EnvironmentRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to build one environment; equal requests and seeds give equal episodes.
 
@@ -18,7 +34,8 @@ class EnvironmentRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     `kwargs`: passed to the constructor. `sticky`: chance in [0, 1] that Atari repeats the last action (default 0).
     `noops`: an Atari episode starts with 0..noops no-op actions drawn from its seed (0: none).
     `preset`: how Atari frames are prepared; `mmn`, the only way, is that of Koul et al. 2019 (frameskip 4, 80 x 80).
-    `action_names`, `feature_names`: replace the built-in names (`--names FILE`).
+    `action_names`, `feature_names`: replace the built-in names (`--names FILE`). `stack`: the policy sees the last few
+    observations at once.
     Raises `EnvironmentRequestError` where a value is out of range.
     """
 
@@ -29,6 +46,7 @@ class EnvironmentRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     preset: Literal["mmn"] | None = None
     action_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    stack: FrameStack | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that no environment can be built from."""
@@ -48,6 +66,11 @@ class EnvironmentRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             raise EnvironmentRequestError(
                 f"Sticky actions, no-op starts and presets belong to Atari games and {self.id} is none (their ids "
                 "begin with 'ALE/'): leave --sticky, --noops and the preset out."
+            )
+        if self.is_atari and self.stack is not None:
+            raise EnvironmentRequestError(
+                f"Frame stacks are for environments that are not prepared as Atari games are, and {self.id} is one: "
+                "build it with the wrappers of the training in a python: factory."
             )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from typing import Any, cast
 
@@ -13,6 +12,8 @@ from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 
 from moorelens.envs import names
 from moorelens.envs.config import EnvironmentRequest, EnvironmentSpec
+from moorelens.envs.factories import factory_of
+from moorelens.envs.views import Stacker, choices_of, stacked_names, stacked_shape, view_of
 from moorelens.errors import EnvironmentFailure, EnvironmentRequestError
 
 Observation = npt.NDArray[Any]
@@ -37,30 +38,27 @@ def build(request: EnvironmentRequest) -> gymnasium.Env[Any, Any]:
 
 
 def specify(request: EnvironmentRequest, env: gymnasium.Env[Any, Any]) -> EnvironmentSpec:
-    """Describe a built environment; raises `EnvironmentRequestError` unless it is Box in and Discrete out."""
-    seen, done = env.observation_space, env.action_space
-    if not isinstance(done, gymnasium.spaces.Discrete) or int(done.start) != 0:
-        raise EnvironmentRequestError(
-            f"Actions must be a discrete choice counted from 0 and those of {request.id} are {done}: a Moore machine "
-            "has one action per state, so choose an environment with discrete actions or wrap this one."
-        )
-    if not isinstance(seen, gymnasium.spaces.Box):
-        raise EnvironmentRequestError(
-            f"Observations must be a Box of numbers and those of {request.id} are {seen}: wrap it with "
-            "gymnasium.wrappers.FlattenObservation in a python: factory."
-        )
-    shape = tuple(int(n) for n in seen.shape)
-    vector = len(shape) == 1
+    """Describe a built environment; raises `EnvironmentRequestError` unless it is one array in, one choice out."""
+    choices, view = choices_of(request, env.action_space), view_of(request, env.observation_space)
+    shape = stacked_shape(request.stack, view, request)
     return EnvironmentSpec(
         id=request.id,
         kind="custom" if request.id.startswith("python:") else "control",
         observation_shape=shape,
-        observation_dtype="uint8" if seen.dtype == np.uint8 else "float32",
-        action_names=names.action_names(request.id, int(done.n), given=request.action_names),
-        feature_names=names.feature_names(request.id, shape[0], given=request.feature_names) if vector else None,
+        observation_dtype=view.dtype,
+        action_names=names.action_names(request.id, choices.count, given=request.action_names or choices.names),
+        feature_names=_feature_names(request, view.shape) if len(shape) == 1 else None,
         max_steps=None if env.spec is None else env.spec.max_episode_steps,
         reward_threshold=None if env.spec is None else env.spec.reward_threshold,
     )
+
+
+def _feature_names(request: EnvironmentRequest, shape: tuple[int, ...]) -> tuple[str, ...]:
+    frames = 1 if request.stack is None else request.stack.frames
+    if request.feature_names is not None and len(request.feature_names) == frames * shape[0]:
+        return names.feature_names(request.id, frames * shape[0], given=request.feature_names)
+    single = names.feature_names(request.id, shape[0], given=request.feature_names)
+    return stacked_names(single, request.stack)
 
 
 class ControlEpisode:
@@ -70,9 +68,9 @@ class ControlEpisode:
         """Build the environment; nothing is drawn before `reset`."""
         self._id, self._seed = request.id, seed
         self._env, self._limit = _strip(build(request))
-        space = self._env.observation_space
-        self._shape = tuple(space.shape or ())
-        self._dtype = np.dtype(np.uint8 if space.dtype == np.uint8 else np.float32)
+        self._view = view_of(request, self._env.observation_space)
+        self._choices = choices_of(request, self._env.action_space)
+        self._stacker = None if request.stack is None else Stacker(request.stack, self._view)
         self._steps = 0
 
     def reset(self) -> Observation:
@@ -82,32 +80,38 @@ class ControlEpisode:
             observation, _ = self._env.reset(seed=self._seed)
         except Exception as error:
             raise self._failure(f"raised {_brief(error)}") from error
-        return self._checked(observation)
+        seen = self._checked(observation)
+        return seen if self._stacker is None else self._stacker.start(seen)
 
     def step(self, action: int) -> tuple[Observation, float, bool, bool]:
         """Take one action and return observation, reward, terminated, truncated."""
         self._steps += 1
         try:
-            observation, reward, terminated, truncated, _ = self._env.step(action)
+            observation, reward, terminated, truncated, _ = self._env.step(self._choices.decode(action))
         except Exception as error:
             raise self._failure(f"raised {_brief(error)}") from error
         reward = float(reward)
         if not np.isfinite(reward):
             raise self._failure(f"returned the reward {reward}")
-        return self._checked(observation), reward, bool(terminated), bool(truncated) or self._steps >= self._limit
+        seen = self._checked(observation)
+        if self._stacker is not None:
+            seen = self._stacker.add(seen)
+        return seen, reward, bool(terminated), bool(truncated) or self._steps >= self._limit
 
     def close(self) -> None:
         """Let go of the environment."""
         self._env.close()
 
     def _checked(self, observation: Any) -> Observation:
-        array = np.asarray(observation, dtype=self._dtype)
-        if array.shape != self._shape:
-            raise self._failure(f"returned an observation of shape {array.shape} instead of {self._shape}")
-        if self._dtype == np.float32 and not np.isfinite(array).all():
+        try:
+            array = self._view.read(observation)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise self._failure(f"returned an observation that is not in its own space ({_brief(error)})") from error
+        if array.shape != self._view.shape:
+            raise self._failure(f"returned an observation of shape {array.shape} instead of {self._view.shape}")
+        if self._view.dtype == "float32" and not np.isfinite(array).all():
             raise self._failure("returned an observation that is not finite (NaN or infinity)")
-        # Environments may hand out a view of a buffer that they overwrite in the next step.
-        return array.copy() if array is observation else array
+        return array
 
     def _failure(self, what: str) -> EnvironmentFailure:
         return EnvironmentFailure(
@@ -128,7 +132,7 @@ def _strip(env: gymnasium.Env[Any, Any]) -> tuple[gymnasium.Env[Any, Any], float
 
 
 def _from_factory(request: EnvironmentRequest) -> gymnasium.Env[Any, Any]:
-    factory = import_factory(request.id)
+    factory = factory_of(request.id)
     try:
         env = factory(**request.kwargs)
     except Exception as error:
@@ -142,23 +146,6 @@ def _from_factory(request: EnvironmentRequest) -> gymnasium.Env[Any, Any]:
             "return the environment itself."
         )
     return env
-
-
-def import_factory(reference: str) -> Any:
-    """Return the callable that `python:package.module:name` names, or raise `EnvironmentRequestError`."""
-    module, _, name = reference.removeprefix("python:").partition(":")
-    try:
-        factory = getattr(importlib.import_module(module), name)
-    except Exception as error:
-        raise EnvironmentRequestError(
-            f"An environment factory is written python:package.module:factory and {reference!r} cannot be imported "
-            f"({_brief(error)}): check the spelling and that the module is on the Python path."
-        ) from error
-    if not callable(factory):
-        raise EnvironmentRequestError(
-            f"An environment factory must be callable and {reference!r} is not: name a function."
-        )
-    return factory
 
 
 def _brief(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.description import describe
+from moorelens.envs.factories import import_named
 from moorelens.errors import PolicyError
 from moorelens.policies.base import RecurrentPolicy
 from moorelens.policies.mmn import read_mmn
@@ -76,9 +76,9 @@ def _mmn(path: str, request: EnvironmentRequest | None) -> LoadedPolicy:
 
 
 def _python(reference: str, request: EnvironmentRequest | None) -> LoadedPolicy:
-    module, _, name = reference.partition(":")
+    name = reference.partition(":")[2]
     try:
-        policy = getattr(importlib.import_module(module), name)()
+        policy = import_named(reference)()
     except Exception as error:
         raise PolicyError(
             f"A policy factory is written python:package.module:factory and takes no argument, and python:{reference} "

@@ -100,7 +100,7 @@ def test_max_steps_truncates() -> None:
         ({"id": "NoSuchTask-v0"}, "Gymnasium can build"),
         ({"id": ""}, "needs an id"),
         ({"id": "Pendulum-v1"}, "discrete"),
-        ({"id": "FrozenLake-v1"}, "Box"),
+        ({"id": "Blackjack-v1"}, "one array of numbers"),
         ({"id": "CartPole-v1", "kwargs": {"no_such": 1}}, "no_such"),
         ({"id": "CartPole-v1", "sticky": 0.25}, "belong to Atari"),
         ({"id": "ALE/Pong-v5", "sticky": 2.0}, r"lies in \[0, 1\]"),

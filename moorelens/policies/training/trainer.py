@@ -16,6 +16,7 @@ from moorelens.envs.config import EnvironmentSpec
 from moorelens.envs.control import build
 from moorelens.envs.description import describe
 from moorelens.envs.playing import play
+from moorelens.envs.views import Viewed
 from moorelens.policies.config import Architecture
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy, build_network
 from moorelens.policies.players import PolicyPlayer
@@ -191,7 +192,7 @@ class Trainer:
             from moorelens.policies.training.atari_vec import AtariVecEnv
 
             return VecMonitor(AtariVecEnv(self.request, count, first_seed=1_000_000 * (self.config.seed + 1)))
-        return VecMonitor(DummyVecEnv([lambda: build(self.request)] * count))
+        return VecMonitor(DummyVecEnv([lambda: Viewed(build(self.request), self.request)] * count))
 
     def _fingerprint(self) -> str:
         return checkpoint.fingerprint(self.config, self.settings, self.total)
