@@ -21,7 +21,14 @@ from moorelens.cli.printing import print_json
 from moorelens.runs.manifest import PACKAGES, installed_versions
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-_EXTRAS = {"python-sat": "sat", "aalpy": "learn", "tensorboard": "tb", "captum": "captum", "playwright": "e2e"}
+_EXTRAS = {
+    "python-sat": "sat",
+    "aalpy": "learn",
+    "vector-quantize-pytorch": "fsq",
+    "tensorboard": "tb",
+    "captum": "captum",
+    "playwright": "e2e",
+}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

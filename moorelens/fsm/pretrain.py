@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from moorelens.fsm.quantisers.qbn import TernaryQBN
+from moorelens.fsm.quantisers.base import Quantiser, TrainableQuantiser
 
 
 class FitReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class FitReport(msgspec.Struct, frozen=True, kw_only=True):
     entropy_bits: float | None
 
 
-def pretrain(qbn: TernaryQBN, x: Tensor, *, updates: int, batch: int, learning_rate: float, seed: int) -> None:
+def pretrain(qbn: TrainableQuantiser, x: Tensor, *, updates: int, batch: int, learning_rate: float, seed: int) -> None:
     """Train `qbn` to reproduce rows of `x (N, D)`; repeated rows count once, as games repeat frames.
 
     The error is divided by the variance of `x`, so that one learning rate serves features and states.
@@ -43,7 +43,7 @@ def pretrain(qbn: TernaryQBN, x: Tensor, *, updates: int, batch: int, learning_r
         optimiser.step()
 
 
-def fit_report(qbn: TernaryQBN, x: Tensor) -> FitReport:
+def fit_report(qbn: Quantiser, x: Tensor) -> FitReport:
     """Judge `qbn` on held-out rows `x (N, D)`."""
     if not len(x):
         return FitReport(validation_error=None, codes=0, dead_digits=None, entropy_bits=None)
@@ -51,7 +51,8 @@ def fit_report(qbn: TernaryQBN, x: Tensor) -> FitReport:
         codes = qbn.encode(x)
         scale = x.var(unbiased=False).clamp_min(1e-8)
         error = functional.mse_loss(qbn.decode(codes), x) / scale
-        shares = torch.stack([(codes == level).float().mean(0) for level in (-1, 0, 1)])
+        values = sorted(set(codes.flatten().tolist()))
+        shares = torch.stack([(codes == value).float().mean(0) for value in values])
     entropy = -(shares * shares.clamp_min(1e-12).log2()).sum(0)
     return FitReport(
         validation_error=float(error),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
-from moorelens.errors import PolicyError
+from moorelens.errors import OptionError, PolicyError
+from moorelens.fsm.pretrain import FitReport, fit_report, pretrain
+from moorelens.fsm.quantisers.config import DEFAULTS, FitSettings
+from moorelens.fsm.quantisers.layers import OutputActivation as OutputActivation
+from moorelens.fsm.quantisers.layers import apply_layers, draw_layers, make_layers, output_for, squash
 from moorelens.fsm.quantisers.unit import Levels, digits_of, quantise
-
-OutputActivation = Literal["relu6", "tanh", "none"]
 
 
 class QBNSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -35,22 +37,43 @@ class TernaryQBN(nn.Module):
     `generator`: draws the initial weights, uniform in +-1/sqrt(fan in) as the framework's default.
     """
 
+    kind: ClassVar[str] = "qbn"
+    spec_type: ClassVar[type[QBNSpec]] = QBNSpec
+
     def __init__(self, spec: QBNSpec, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.spec = spec
         widths = (spec.size, *spec.hidden, spec.digits)
-        self.encoder = _layers(widths)
-        self.decoder = _layers(widths[::-1])
-        _draw(self, generator or torch.Generator().manual_seed(0))
+        self.encoder = make_layers(widths)
+        self.decoder = make_layers(widths[::-1])
+        draw_layers(self, generator or torch.Generator().manual_seed(0))
+
+    @classmethod
+    def shaped(
+        cls, x: Tensor, *, digits: int, hidden: tuple[int, ...], levels: int, generator: torch.Generator | None
+    ) -> TernaryQBN:
+        """Return one for vectors such as `x (N, D)` with `digits` digits; raises `OptionError` for other levels."""
+        if levels not in (2, 3):
+            raise OptionError(f"A digit of a QBN has 2 or 3 levels and {levels} were asked for: pass levels=3.")
+        widths = tuple(factor * digits for factor in hidden)
+        spec = QBNSpec(
+            size=x.shape[1], hidden=widths, digits=digits, output=output_for(x), levels=2 if levels == 2 else 3
+        )
+        return cls(spec, generator=generator)
 
     @property
     def levels(self) -> tuple[int, ...]:
         """The number of values of each of the K digits."""
         return (self.spec.levels,) * self.spec.digits
 
+    def fit(self, x: Tensor, *, held_out: Tensor | None = None, settings: FitSettings = DEFAULTS) -> FitReport:
+        """Learn to reproduce the rows of `x (N, D)`, repeated rows counting once; be judged on `held_out (M, D)`."""
+        pretrain(self, x, **msgspec.structs.asdict(settings))
+        return fit_report(self, x if held_out is None else held_out)
+
     def preactivation(self, x: Tensor) -> Tensor:
         """Return what the quantising unit reads (B, K), of `x (B, D)`."""
-        return _apply(self.encoder, x)
+        return apply_layers(self.encoder, x)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the codes (B, K) int8 of `x (B, D)`, without gradient."""
@@ -59,10 +82,8 @@ class TernaryQBN(nn.Module):
 
     def decode(self, codes: Tensor) -> Tensor:
         """Return the vectors (B, D) that stand for `codes (B, K)`, digits or their straight-through version."""
-        out = _apply(self.decoder, codes.to(torch.float32))
-        if self.spec.output == "relu6":
-            return torch.clamp(out, 0.0, 6.0)
-        return torch.tanh(out) if self.spec.output == "tanh" else out
+        out = apply_layers(self.decoder, codes.to(torch.float32))
+        return squash(out, self.spec.output)
 
     def relaxed(self, x: Tensor) -> Tensor:
         """Return `decode(encode(x))` with a straight-through gradient."""
@@ -114,24 +135,3 @@ def _widths(layers: Sequence[tuple[Tensor, Tensor]]) -> list[int]:
         return []
     fit = all(after[0].shape[1] == before[0].shape[0] for before, after in itertools.pairwise(layers))
     return [layers[0][0].shape[1], *(weight.shape[0] for weight, _ in layers)] if fit else []
-
-
-def _layers(widths: Sequence[int]) -> nn.ModuleList:
-    # Built on the meta device and then filled, so that construction draws nothing from the global generator.
-    layers = nn.ModuleList(nn.Linear(a, b, device="meta") for a, b in itertools.pairwise(widths))
-    return layers.to_empty(device="cpu")
-
-
-def _draw(module: nn.Module, generator: torch.Generator) -> None:
-    with torch.no_grad():
-        for layer in module.modules():
-            if isinstance(layer, nn.Linear):
-                bound = layer.in_features**-0.5
-                layer.weight.uniform_(-bound, bound, generator=generator)
-                layer.bias.uniform_(-bound, bound, generator=generator)
-
-
-def _apply(layers: nn.ModuleList, x: Tensor) -> Tensor:
-    for position, layer in enumerate(layers):
-        x = layer(torch.tanh(x) if position else x)
-    return x
