@@ -13,5 +13,6 @@ _EXPORTS: dict[str, str] = {
     "describe": "moorelens.envs.description",
     "open_episodes": "moorelens.envs.episodes",
     "play": "moorelens.envs.playing",
+    "register_memory_tasks": "moorelens.envs.memory.registration",
 }
 __getattr__, __dir__, __all__ = attach(__name__, _EXPORTS)

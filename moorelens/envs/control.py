@@ -26,6 +26,10 @@ def build(request: EnvironmentRequest) -> gymnasium.Env[Any, Any]:
         warnings.simplefilter("ignore")
         if request.id.startswith("python:"):
             return _from_factory(request)
+        if request.id.startswith("moorelens/"):
+            from moorelens.envs.memory.registration import register_memory_tasks
+
+            register_memory_tasks()
         try:
             return cast(
                 "gymnasium.Env[Any, Any]", gymnasium.make(request.id, disable_env_checker=True, **request.kwargs)

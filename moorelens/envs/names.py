@@ -9,6 +9,10 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "Acrobot": ("torque -1", "torque 0", "torque +1"),
     "LunarLander": ("idle", "left engine", "main engine", "right engine"),
     "MountainCar": ("push left", "coast", "push right"),
+    "moorelens/CartPoleNoVelocity": ("push left", "push right"),
+    "moorelens/TMaze": ("forward", "turn left", "turn right"),
+    **{f"moorelens/{name}": tuple(f"mode {i}" for i in range(4)) for name in ("Amnesia", "Blind", "Tracker")},
+    **{f"moorelens/Tomita{which}": ("reject", "accept") for which in (*range(1, 8), "3Later")},
 }
 _FEATURES: dict[str, tuple[str, ...]] = {
     "CartPole": ("cart position", "cart velocity", "pole angle", "pole angular velocity"),
@@ -31,6 +35,10 @@ _FEATURES: dict[str, tuple[str, ...]] = {
         "right leg touches",
     ),
     "MountainCar": ("position", "velocity"),
+    "moorelens/CartPoleNoVelocity": ("cart position", "pole angle"),
+    "moorelens/TMaze": ("sign", "at the fork", "in the corridor"),
+    **{f"moorelens/{name}": ("observation",) for name in ("Amnesia", "Blind", "Tracker")},
+    **{f"moorelens/Tomita{which}": ("bit",) for which in (*range(1, 8), "3Later")},
 }
 
 
