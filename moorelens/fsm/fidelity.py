@@ -21,8 +21,12 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Driven:
-    """A machine led through T symbols: `actions (T,)`, `decided (T,)` by a recorded transition, `known (T,)`."""
+    """A machine led through T symbols: `actions (T,)`, `decided (T,)` by a recorded transition, `known (T,)`.
 
+    `sources (T,)`: the position in which each symbol was read.
+    """
+
+    sources: npt.NDArray[np.int64]
     actions: npt.NDArray[np.int64]
     decided: Bools
     known: Bools
@@ -31,15 +35,16 @@ class Driven:
 def drive(stepper: Stepper, symbol_codes: Array, offsets: Array) -> Driven:
     """Lead a compiled machine through recorded symbol codes (T, L), episode by episode (teacher forcing)."""
     symbols, known = stepper.recognise(symbol_codes)
-    actions = np.zeros(len(symbols), dtype=np.int64)
+    sources, actions = np.zeros(len(symbols), dtype=np.int64), np.zeros(len(symbols), dtype=np.int64)
     decided = np.zeros(len(symbols), dtype=np.bool_)
     starts, lengths = np.asarray(offsets[:-1]), np.diff(offsets)
     positions = stepper.start(len(starts))
     for step in range(int(lengths.max(initial=0))):
         rows = np.flatnonzero(lengths > step)
         at = starts[rows] + step
+        sources[at] = positions[rows]
         positions[rows], actions[at], decided[at] = stepper.step(positions[rows], symbols[at])
-    return Driven(actions=actions, decided=decided & known, known=known)
+    return Driven(sources=sources, actions=actions, decided=decided & known, known=known)
 
 
 def replayed(stepper: Stepper, *, symbol_codes: Array, actions: Array, offsets: Array) -> float:

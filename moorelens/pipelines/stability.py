@@ -22,8 +22,9 @@ from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import NetworkPlayer
 from moorelens.fsm.quantise import QuantiserSearch
 from moorelens.fsm.reading import FeatureReader, symbol_codes_of
+from moorelens.fsm.recurring import deciding, decision_places, recurring
 from moorelens.pipelines.job import Job
-from moorelens.pipelines.machines import MACHINE, QUANTISER, ROLLOUTS, TRACES, decode_traces, network_of
+from moorelens.pipelines.machines import MACHINE, QUANTISER, ROLLOUTS, TRACES, covered, decode_traces, network_of
 from moorelens.reports.data import StabilityPart, StabilityRow
 from moorelens.reports.summary import Stability
 from moorelens.runs.arrays import decode_arrays, encode_arrays
@@ -34,10 +35,16 @@ REPEATS = "repeats.json"
 
 
 class Repeats(msgspec.Struct, frozen=True, kw_only=True):
-    """What K extractions found, the run's own first; `agreements (K, K)` are shares of equal actions."""
+    """What K extractions found, the run's own first; `agreements (K, K)` are shares of equal actions.
+
+    `recurring`: share of each machine's decision points that recur (`moorelens.fsm.recurring`). `deciding`: share of
+    the shared steps at which it is at a decision point.
+    """
 
     states: tuple[int, ...]
     decisions: tuple[int, ...]
+    recurring: tuple[float | None, ...]
+    deciding: tuple[float, ...]
     scores: tuple[float, ...]
     agreements: tuple[tuple[float, ...], ...]
 
@@ -99,6 +106,8 @@ def stability_of(data: bytes) -> tuple[Stability, StabilityPart]:
             repeat=i,
             states=found.states[i],
             decisions=found.decisions[i],
+            recurring=found.recurring[i],
+            deciding=found.deciding[i],
             agreement=float(np.mean([found.agreements[i][j] for j in range(count) if j != i])),
             score=found.scores[i],
         )
@@ -109,10 +118,13 @@ def stability_of(data: bytes) -> tuple[Stability, StabilityPart]:
         states=float(np.mean(found.states)),
         decisions=float(np.mean(found.decisions)),
         agreement=float(np.mean(pairs)),
+        recurring=found.recurring[0],
     )
     note = (
-        "Agreement: share of equal actions on the policy's fit episodes, on average over the other extractions. "
-        "Return: of the fit episodes."
+        "All machines watch the policy's fit episodes. Recurring: share of the decision points that at least 80 % of "
+        "the extractions find, which they do by being at a decision point in at least half of the steps at which it is "
+        "visited. Deciding: share of steps at a decision point; where it is high, much is found by chance. Agreement: "
+        "share of equal actions, on average over the other extractions. Return: of the fit episodes."
     )
     return block, StabilityPart(rows=rows, note=note)
 
@@ -131,7 +143,7 @@ def _repeat(
     quantisers, _ = search.run(checkpoint=checkpoint, progress=context.progress)  # type: ignore[arg-type]
     network = MooreMachineNetwork(job.loaded.policy, observation=quantisers["observation"], state=quantisers["state"])
     player = NetworkPlayer(network, features=reader)
-    own = job.play_fit(player)
+    own = covered(job, player, job.play_fit(player))
     machine, _ = machine_of(own, player=player)
     return _found(network, machine, played, float(own.returns.mean()))
 
@@ -141,6 +153,7 @@ def _found(network: MooreMachineNetwork, machine: MooreMachine, played: Rollouts
     facts = [machine.n_states, decision_counts(decision_points(machine))["structural"]]
     arrays: dict[str, npt.NDArray[Any]] = {
         "actions": driven.actions,
+        "places": decision_places(machine, driven.sources),
         "facts": np.array(facts),
         "score": np.array([score]),
     }
@@ -149,10 +162,12 @@ def _found(network: MooreMachineNetwork, machine: MooreMachine, played: Rollouts
 
 def _compared(kept: Mapping[str, bytes]) -> Repeats:
     found = [decode_arrays(kept[str(repeat)]) for repeat in range(len(kept))]
-    actions = [arrays["actions"] for arrays in found]
+    actions, places = ([arrays[name] for arrays in found] for name in ("actions", "places"))
     return Repeats(
         states=tuple(int(arrays["facts"][0]) for arrays in found),
         decisions=tuple(int(arrays["facts"][1]) for arrays in found),
+        recurring=recurring(places),
+        deciding=tuple(deciding(one) for one in places),
         scores=tuple(float(arrays["score"][0]) for arrays in found),
         agreements=tuple(tuple(agreement(one, other) for other in actions) for one in actions),
     )

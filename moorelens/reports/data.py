@@ -263,11 +263,13 @@ class Picture(Record, frozen=True, kw_only=True):
 
 
 class StabilityRow(Record, frozen=True, kw_only=True):
-    """One repeated extraction."""
+    """One repeated extraction; `recurring` is None where no decision point was visited."""
 
     repeat: int
     states: int
     decisions: int
+    recurring: float | None
+    deciding: float
     agreement: float
     score: float
 

@@ -328,11 +328,12 @@ def _stability(data: ReportData) -> _Draft | None:
     rows = tuple(
         (
             _value(row.repeat, shape=count), _value(row.states, shape=count), _value(row.decisions, shape=count),
-            _value(row.agreement, shape=share), _value(row.score),
+            _value(row.recurring, shape=share), _value(row.deciding, shape=share), _value(row.agreement, shape=share),
+            _value(row.score),
         )
         for row in data.stability.rows
     )  # fmt: skip
-    columns = _columns("repeat", "states", "decision points", "agreement", "return")
+    columns = _columns("repeat", "states", "decision points", "recurring", "deciding", "agreement", "return")
     return _Draft(title="Repeated extractions", columns=columns, rows=rows, note=data.stability.note)
 
 

@@ -259,6 +259,8 @@ def _stability(data: ReportData) -> Verdict:
         parts.append(f"They have {number(stability.states)} states on average.")
     if stability.agreement is not None:
         parts.append(f"Any two take the same action in {share(stability.agreement)} of steps.")
+    if stability.recurring is not None:
+        parts.append(f"{share(stability.recurring)} of this machine's decision points are found by 80 % of them.")
     return Verdict(
         key="stability", question="How stable is it?", answer=" ".join(parts), tables=("stability",), level="plain"
     )

@@ -19,7 +19,7 @@ from moorelens.pipelines.job import Job, open_job
 from moorelens.pipelines.outcome import RunResult
 from moorelens.runs.checkpoints import Checkpoint
 
-STAGES = ("rollouts", "quantise", "extract", "reduce", "draw", "evaluate", "report")
+STAGES = ("rollouts", "quantise", "extract", "reduce", "draw", "evaluate", "repeats", "report")
 
 QUANTISE = QuantiseConfig(
     sizes=((3, 3), (8, 8)),
@@ -43,6 +43,7 @@ def job(folder: Path, **options: Any) -> Job:
         preset="quick",
         episodes=4,
         held_out=30,
+        repeats=2,
         **options,
     )
     return dataclasses.replace(open_job(config), quantise=QUANTISE)

@@ -30,6 +30,9 @@ DEATHS = [
     ("draw", 0),
     ("evaluate", 0),
     ("evaluate", 4),
+    ("repeats", 0),
+    ("repeats", 2),
+    ("repeats", 9),
     ("report", 0),
 ]
 
@@ -41,7 +44,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_ten_kills_change_nothing(undisturbed: Path, tmp_path: Path) -> None:
+def test_kills_change_nothing(undisturbed: Path, tmp_path: Path) -> None:
     killed, notes = tmp_path / "killed", tmp_path / "notes"
     seconds = durations(undisturbed)
     assert sorted(seconds) == sorted({stage for stage, _ in DEATHS})
@@ -55,6 +58,7 @@ def test_ten_kills_change_nothing(undisturbed: Path, tmp_path: Path) -> None:
     assert [line.split()[-1] for line in said if line.startswith("died")] == [stage for stage, _ in DEATHS]
     assert said.count("continued quantise") >= 1
     assert said.count("continued evaluate") >= 1
+    assert said.count("continued repeats") >= 2
     expected, found = tree(undisturbed), tree(killed)
     assert sorted(found) == sorted(expected)
     assert [name for name in expected if found[name] != expected[name]] == []

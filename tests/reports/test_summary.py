@@ -36,7 +36,7 @@ KEYS: dict[str, list[str]] = {
     "sizes": ["machine", "reduced", "folded"],
     "decisions": ["structural", "action", "semantic", "dwell", "after_pruning"],
     "memory": ["reactivity", "memory_gain", "open_loop_index", "best_tree"],
-    "stability": ["repeats", "states", "decisions", "agreement"],
+    "stability": ["repeats", "states", "decisions", "agreement", "recurring"],
     "saliency": ["decision_points", "flip_salient", "flip_other", "pairs"],
 }  # fmt: skip
 

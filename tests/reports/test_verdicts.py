@@ -121,13 +121,14 @@ def test_nothing_is_missing_where_all_was_measured(cart_pole: ReportData) -> Non
         returns_published=full,
         returns_assisted=full,
         saliency=SaliencyTotals(decision_points=3, flip_salient=0.8, flip_other=0.1, pairs=40),
-        stability=Stability(repeats=5, states=15.2, decisions=6.0, agreement=0.97),
+        stability=Stability(repeats=5, states=15.2, decisions=6.0, agreement=0.97, recurring=0.75),
         decisions=Decisions(structural=8, action=6, semantic=7, dwell=2, after_pruning=3),
     )
     found = {item.key: item for item in verdicts(data)}
     assert "unmeasured" not in found
     assert "80.0\u202f% of 40 pairs" in found["saliency"].answer
     assert "5 extractions" in found["stability"].answer
+    assert "75.0\u202f% of this machine's decision points" in found["stability"].answer
     assert "3 decisions survive pruning" in found["decisions"].answer
     assert "policy scores 1, the machine 1" in found["published"].answer
 
