@@ -15,6 +15,7 @@ _EXPORTS: dict[str, str] = {
     "Stage": "moorelens.runs.stages",
     "StageContext": "moorelens.runs.stages",
     "TaskProgress": "moorelens.runs.progress",
+    "add_stages": "moorelens.runs.stages",
     "decode_arrays": "moorelens.runs.arrays",
     "digest": "moorelens.runs.hashing",
     "encode_arrays": "moorelens.runs.arrays",

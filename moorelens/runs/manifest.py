@@ -48,7 +48,10 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One finished stage: its key, the hashes of what it read and wrote, and what a time limit made it leave out."""
+    """One finished stage: its key, the hashes of what it read and wrote, and what a time limit made it leave out.
+
+    `added`: it was made on request after the run, and stays when the run is continued.
+    """
 
     name: str
     key: str
@@ -56,6 +59,7 @@ class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     needs: dict[str, str]
     outputs: dict[str, str]
     left_out: list[str] = []
+    added: bool = False
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -40,6 +40,25 @@ def open_folder(path: Path, header: Header, *, order: Sequence[str], force: bool
         yield folder
 
 
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest of a run folder, without changing anything in it.
+
+    Raises: RunFolderError where `path` is no run folder.
+    """
+    if not path.is_dir():
+        what = "it is a file" if path.exists() else "there is nothing"
+        raise RunFolderError(
+            f"A run is a folder that holds a {MANIFEST}, and at {path} {what}: check how it is written."
+        )
+    manifest = _read_manifest(path)
+    if manifest is None:
+        raise RunFolderError(
+            f"A run is a folder that holds a {MANIFEST}, and {path} holds none that can be read: give the folder that "
+            "`moorelens explain` or `extract` wrote."
+        )
+    return manifest
+
+
 def run_digest(header: Header) -> str:
     """Return what two headers share when they describe the same run."""
     return digest({"verb": header.verb, "identity": header.identity})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from moorelens.errors import InvariantError, StorageError
 from moorelens.runs.checkpoints import Checkpoint, OutOfTime
 from moorelens.runs.folder import SCRATCH, RunFolder, checked_name
 from moorelens.runs.hashing import digest, digest_bytes
-from moorelens.runs.manifest import Header, StageEntry
-from moorelens.runs.opening import open_folder, run_digest
+from moorelens.runs.manifest import Header, StageEntry, installed_versions
+from moorelens.runs.opening import open_folder, read_manifest, run_digest
 from moorelens.runs.progress import NullProgress, Progress
 from moorelens.runs.runlog import RunLog
 
@@ -27,6 +27,9 @@ class Stage:
 
     `needs` and `outputs` name files of the run folder; a name that ends in `/` stands for every file below it.
     `config` is anything JSON can hold, or a struct; it is recorded in the manifest, so it holds no absolute path.
+    `uses` names files that it reads too where they are there; the run's own plan need not write them.
+    `added`: made on request after the run (`add_stages`); it stays when the run is continued, for as long as the
+    files that it read are the same.
     """
 
     name: str
@@ -34,6 +37,8 @@ class Stage:
     config: Any = None
     needs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    added: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -136,18 +141,45 @@ def run_stages(
     with open_folder(Path(folder), header, order=[stage.name for stage in stages], force=force) as opened:
         log = RunLog(opened.path, scratch=opened.path / SCRATCH, run=run_digest(header), fresh=force)
         run = _Run(opened, header, progress=progress or NullProgress(), log=log, limit=Limit(max_minutes))
-        try:
-            outcome = run.all(stages)
-        except BaseException:
-            with contextlib.suppress(
-                StorageError
-            ):  # what stopped the run is the news, not that its log could not say so
-                log.flush()
-            raise
-        log.flush()
-        if len(outcome.ran) + len(outcome.held) == len(stages):
-            opened.finish()
-        return outcome
+        return _work(opened, run, stages, log)
+
+
+def add_stages(
+    folder: Path,
+    stages: Sequence[Stage],
+    *,
+    progress: Progress | None = None,
+    max_minutes: float | None = None,
+) -> RunOutcome:
+    """Make more of a finished run: run `stages` on its files, and touch no other stage's.
+
+    Stages of the run itself may be among them, to be made anew with what the added ones found. Their keys hold the
+    versions that are installed now; the manifest keeps saying what the run was made with.
+
+    Raises: RunFolderError for a folder that is no run, or lacks a file that a stage needs, and as `run_stages` does.
+    """
+    manifest = read_manifest(Path(folder))
+    header = msgspec.structs.replace(manifest.header, versions=installed_versions())
+    written = set(manifest.files())
+    _check_plan(stages, written=written)
+    order = [*(entry.name for entry in manifest.stages), *(stage.name for stage in stages)]
+    with open_folder(Path(folder), manifest.header, order=list(dict.fromkeys(order))) as opened:
+        log = RunLog(opened.path, scratch=opened.path / SCRATCH, run=run_digest(header))
+        run = _Run(opened, header, progress=progress or NullProgress(), log=log, limit=Limit(max_minutes))
+        return _work(opened, run, stages, log)
+
+
+def _work(opened: RunFolder, run: _Run, stages: Sequence[Stage], log: RunLog) -> RunOutcome:
+    try:
+        outcome = run.all(stages)
+    except BaseException:
+        with contextlib.suppress(StorageError):  # what stopped the run is the news, not that its log could not say so
+            log.flush()
+        raise
+    log.flush()
+    if len(outcome.ran) + len(outcome.held) == len(stages):
+        opened.finish()
+    return outcome
 
 
 class _Run:
@@ -203,7 +235,7 @@ class _Run:
 
     def _needs(self, stage: Stage) -> dict[str, str]:
         files = self._folder.manifest.files()
-        return {name: files[name] for name in sorted(files) if _named(name, stage.needs)}
+        return {name: files[name] for name in sorted(files) if _named(name, (*stage.needs, *stage.uses))}
 
     def _key(self, stage: Stage, needs: Mapping[str, str]) -> str:
         header = self._header
@@ -240,6 +272,7 @@ def _entry(
         needs=dict(needs),
         outputs={name: digest_bytes(data) for name, data in files.items()},
         left_out=list(left_out),
+        added=stage.added,
     )
 
 
@@ -247,13 +280,14 @@ def _named(name: str, patterns: Sequence[str]) -> bool:
     return any(name.startswith(pattern) if pattern.endswith("/") else name == pattern for pattern in patterns)
 
 
-def _check_plan(stages: Sequence[Stage]) -> None:
+def _check_plan(stages: Sequence[Stage], *, written: Collection[str] = ()) -> None:
+    """Refuse a plan that contradicts itself; `written`: the files of the run that the stages are added to."""
     seen: set[str] = set()
-    written: set[str] = set()
+    written, own = set(written), set()
     for stage in stages:
         if stage.name in seen:
             raise InvariantError(f"Stages have names of their own, and two are called {stage.name!r}: rename one.")
-        if twice := written & set(stage.outputs):
+        if twice := own & set(stage.outputs):
             raise InvariantError(
                 f"A file is written by one stage, and {sorted(twice)} by two: mend the list of stages."
             )
@@ -262,4 +296,5 @@ def _check_plan(stages: Sequence[Stage]) -> None:
                 f"Stage {stage.name!r} needs {unknown}, which no earlier stage writes: mend the list of stages."
             )
         seen.add(stage.name)
+        own |= set(stage.outputs)
         written |= set(stage.outputs)
