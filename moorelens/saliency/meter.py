@@ -1,0 +1,83 @@
+"""Evaluates a score in chunks of at most `max_batch` rows, and counts what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from moorelens.errors import OptionError
+from moorelens.saliency.scores import ScoreFn, select_rows
+
+MAX_BATCH = 256
+
+
+class Meter:
+    """A score with a limit on its batches and with counters.
+
+    `n_forward` and `n_backward`: rows that went through the model; `largest_batch`: of any one call.
+    """
+
+    def __init__(self, score: ScoreFn, *, max_batch: int = MAX_BATCH) -> None:
+        """Wrap `score`; raises `OptionError` for a limit below 1."""
+        if max_batch < 1:
+            raise OptionError(f"A batch holds at least 1 row and max_batch is {max_batch}: pass a positive number.")
+        self.score, self.max_batch = score, max_batch
+        self.n_forward = self.n_backward = self.largest_batch = 0
+
+    def forward(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Return the scores (n,) of one chunk: `points (n, ...)` are variants of the explained rows `rows (n,)`.
+
+        Gradients as the caller has them. The model may work in place on `points`.
+        """
+        n = len(points)
+        values = select_rows(self.score, rows)(points)
+        self.n_forward += n
+        self.largest_batch = max(self.largest_batch, n)
+        if not isinstance(values, Tensor) or values.shape != (n,):
+            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise OptionError(
+                f"A score maps {n} rows to {n} numbers, shape ({n},), and this one returned {shape}: reduce each row "
+                "to one number."
+            )
+        if not bool(torch.isfinite(values).all()):
+            raise OptionError(
+                "A score must be finite and this one returned NaN or infinity: look at the weights and at the input "
+                "for values that are not finite."
+            )
+        return values
+
+    def gradient(self, values: Tensor, leaf: Tensor) -> Tensor:
+        """Return the gradient of each score `values (n,)` with respect to its own row of `leaf (n, ...)`."""
+        self.n_backward += len(values)
+        if not values.requires_grad:
+            return torch.zeros_like(leaf)
+        # Only with respect to the leaf: no parameter of the model ever gets a `.grad`.
+        (found,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        return torch.zeros_like(leaf) if found is None else found
+
+    def values(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Return the scores (N,) of `x (N, ...)` in chunks, without gradients; row n is explained row n by default."""
+        index = torch.arange(len(x), device=x.device) if rows is None else rows
+
+        def make(chosen: Tensor) -> tuple[Tensor, Tensor]:
+            return x.index_select(0, chosen), index.index_select(0, chosen)
+
+        return self.values_of(len(x), make, device=x.device)
+
+    def values_of(
+        self, count: int, make: Callable[[Tensor], tuple[Tensor, Tensor]], *, device: torch.device | str = "cpu"
+    ) -> Tensor:
+        """Return `count` scores of points that `make(index (n,)) -> (points (n, ...), rows (n,))` builds by chunks."""
+        parts = []
+        with torch.no_grad():
+            for index in self.chunks(count, device=device):
+                points, rows = make(index)
+                parts.append(self.forward(points, rows))
+        return torch.cat(parts) if parts else torch.zeros(0, device=device)
+
+    def chunks(self, count: int, *, device: torch.device | str = "cpu") -> Iterator[Tensor]:
+        """Yield 0..count-1 in pieces of at most `max_batch`."""
+        for start in range(0, count, self.max_batch):
+            yield torch.arange(start, min(start + self.max_batch, count), device=device)

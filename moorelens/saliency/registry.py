@@ -1,0 +1,53 @@
+"""The explainers there are: a name, where the explainer lives and where its settings live; nothing is imported."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+
+from moorelens.errors import OptionError
+
+if TYPE_CHECKING:
+    from moorelens.saliency.explainer import Explainer
+
+_CONFIG = "moorelens.saliency.config"
+EXPLAINERS: dict[str, tuple[str, str]] = {
+    "integrated_gradients": (
+        "moorelens.saliency.integrated_gradients:IntegratedGradients",
+        f"{_CONFIG}:IntegratedGradientsConfig",
+    ),
+}
+
+
+def config_type(method: str) -> type[msgspec.Struct]:
+    """Return the class of a method's settings; raises `OptionError` for a method that does not exist."""
+    return cast(type[msgspec.Struct], _load(_entry(method)[1]))
+
+
+def make_explainer(method: str, **settings: Any) -> Explainer:
+    """Return an explainer by name with `settings` in place of its defaults.
+
+    Raises `OptionError` for a method or a setting that does not exist, or a value that cannot be used.
+    """
+    path, _ = _entry(method)
+    try:
+        config = msgspec.convert(settings, config_type(method))
+    except msgspec.ValidationError as error:
+        raise OptionError(
+            f"The settings of {method} cannot be used as given: {error}; its settings are "
+            f"{', '.join(config_type(method).__struct_fields__)}."
+        ) from error
+    return cast("Explainer", _load(path)(config))
+
+
+def _entry(method: str) -> tuple[str, str]:
+    if method not in EXPLAINERS:
+        raise OptionError(f"An explainer is one of {', '.join(sorted(EXPLAINERS))} and {method!r} is not: choose one.")
+    return EXPLAINERS[method]
+
+
+def _load(path: str) -> Any:
+    module, name = path.split(":")
+    return getattr(importlib.import_module(module), name)
