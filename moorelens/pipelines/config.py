@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import msgspec
@@ -124,6 +124,29 @@ def recorded(config: JobConfig) -> dict[str, Any]:
     if kind not in ("zoo", "python"):
         fields["policy"] = f"{kind}:{PurePath(rest).name}" if kind else PurePath(rest).name
     return fields
+
+
+def placed(policy: str) -> str:
+    """Return a policy's reference with the full path of its file, as only a run's log may hold it."""
+    kind, rest = _split(policy)
+    if kind in ("zoo", "python"):
+        return policy
+    path = str(Path(rest).absolute())
+    return f"{kind}:{path}" if kind else path
+
+
+def found(policy: str) -> bool:
+    """Say whether a reference can be followed: its file is there, or it names none."""
+    kind, rest = _split(policy)
+    return kind in ("zoo", "python") or Path(rest).is_file()
+
+
+def file_name(policy: str) -> str:
+    """Return what a policy is called that a reference names: a file's name without its ending."""
+    kind, rest = _split(policy)
+    if kind == "python":
+        return rest.partition(":")[2]
+    return rest if kind == "zoo" else PurePath(rest).stem
 
 
 def _split(policy: str) -> tuple[str, str]:

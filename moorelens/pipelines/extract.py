@@ -25,11 +25,17 @@ from moorelens.runs.stages import Stage, StageContext
 def run_extract(config: ExplainConfig, *, progress: Progress | None = None) -> RunResult:
     """Extract the machines of a policy into the folder `config.out`; raises what `run_explain` raises."""
     job = open_job(config)
-    stages = [*machine_stages(job), draw_stage(job), _summary_stage(job)]
-    return run_job(job, "extract", stages, progress=progress)
+    return run_job(job, "extract", extract_stages(job), progress=progress)
 
 
-def _summary_stage(job: Job) -> Stage:
+def extract_stages(job: Job) -> list[Stage]:
+    """Return the stages up to the machines and their drawings."""
+    return [*machine_stages(job), draw_stage(job), summary_stage(job)]
+
+
+def summary_stage(job: Job) -> Stage:
+    """What is known without held-out games: sizes, decisions and the replay check."""
+
     def run(context: StageContext) -> Mapping[str, bytes]:
         machine = decode_machine(context.read(MACHINE))
         _, traces = decode_traces(context.read(TRACES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -99,13 +100,18 @@ class Job:
         )
 
 
-def open_job(config: Config) -> Job:
-    """Understand a request; raises `RequestError` for what is wrong in it, before anything is written."""
+def open_job(config: Config, *, request: EnvironmentRequest | None = None) -> Job:
+    """Understand a request; raises `RequestError` for what is wrong in it, before anything is written.
+
+    `request`: the environment as a run's manifest holds it, names included, where the job is that of a finished run.
+    """
     if config.device == "cuda" and not torch.cuda.is_available():
         raise OptionError(
             "--device cuda needs a GPU that PyTorch can use and there is none: pass --device cpu or auto."
         )
-    loaded = open_policy(config.policy, env=_environment(config), trust=config.trust)
+    given = request if request is not None and config.env is not None else _environment(config)
+    loaded = open_policy(config.policy, env=given, trust=config.trust)
+    loaded = loaded if request is None else dataclasses.replace(loaded, request=request)
     try_policy(loaded)
     plain = loaded.request
     atari = plain.is_atari

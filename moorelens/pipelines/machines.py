@@ -27,6 +27,7 @@ from moorelens.fsm.quantise import QuantiseReport, QuantiserSearch
 from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
 from moorelens.fsm.reading import FeatureReader
 from moorelens.fsm.seeds import episode_seeds
+from moorelens.pipelines.config import placed
 from moorelens.pipelines.job import Job
 from moorelens.policies.players import PolicyPlayer
 from moorelens.runs.arrays import decode_arrays, encode_arrays
@@ -35,6 +36,7 @@ from moorelens.runs.stages import Stage, StageContext
 
 QUANTISER, QUANTISE_REPORT = "quantiser.safetensors", "quantise.json"
 ROLLOUTS, TRACES, TRACE_CSV = "rollouts.npz", "traces.npz", "trace.csv"
+POLICY_READ = "policy read"  # the event of the run log that says where the policy's file was
 # More fit episodes are played until this share of transitions was seen only once, or so many steps were.
 COVERED_SHARE, COVERED_STEPS = 0.01, 60_000
 MACHINE, REDUCED, FOLDED, SIZES = "machine.json", "reduced.json", "folded.json", "sizes.json"
@@ -44,6 +46,7 @@ def rollouts_stage(job: Job) -> Stage:
     """The policy plays its fit episodes, greedily."""
 
     def run(context: StageContext) -> Mapping[str, bytes]:
+        context.log(POLICY_READ, policy=placed(job.config.policy))
         played = job.play_fit(PolicyPlayer(job.loaded.policy, record=("values",)), progress=context.progress)
         return {ROLLOUTS: played.to_bytes()}
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from moorelens.errors import MissingToolError
 from moorelens.fsm.automata.decisions import DecisionPoint as MachineDecision
 from moorelens.fsm.automata.decisions import decision_points, dwell_lengths
+from moorelens.fsm.automata.exchange.machine_json import decode_machine
 from moorelens.fsm.drawing import Drawing
 from moorelens.fsm.drawing_style import action_styles
 from moorelens.fsm.medoids import medoid
@@ -84,11 +85,7 @@ def report_stage(job: Job) -> Stage:
     def run(context: StageContext) -> Mapping[str, bytes]:
         machines = read_machines(job, context)
         sizes = msgspec.json.decode(context.read(SIZES))
-        found = summarise(
-            job, machine=machines.machine, sizes=sizes, evaluation=decode_arrays(context.read(EVALUATION))
-        )
-        if repeated:
-            found = with_stability(found, context.read(REPEATS))
+        found = summary_of(job, context)
         data = report_data(job, machines, found, sizes=sizes, context=context)
         files = {
             SUMMARY: encode_summary(found.summary),
@@ -108,6 +105,17 @@ def report_stage(job: Job) -> Stage:
         needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION, *repeated),
         outputs=(SUMMARY, REPORT_DATA, HTML, *((PDF,) if find_spec("typst") is not None else ())),
     )
+
+
+def summary_of(job: Job, context: StageContext) -> Summary:
+    """Return the summary that follows from the files of a run."""
+    found = summarise(
+        job,
+        machine=decode_machine(context.read(MACHINE)),
+        sizes=msgspec.json.decode(context.read(SIZES)),
+        evaluation=decode_arrays(context.read(EVALUATION)),
+    )
+    return with_stability(found, context.read(REPEATS)) if job.budget.repeats > 1 else found
 
 
 def _shown(job: Job) -> dict[str, Any]:

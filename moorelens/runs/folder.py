@@ -81,7 +81,10 @@ class RunFolder:
         self.checkpoint_path(entry.name).unlink(missing_ok=True)
 
     def begin(self, header: Header, *, over: bool) -> None:
-        """Take the folder for a run of `header`; files of stages it does not have go, but for added ones; `over`: all."""
+        """Take the folder for a run of `header`; files of stages that it does not have go, but for added stages'.
+
+        `over`: all files go.
+        """
         kept = [] if over else [one for one in self.manifest.stages if one.added or one.name in self._order]
         kept_files = {name for entry in kept for name in entry.outputs}
         if over:

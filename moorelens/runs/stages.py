@@ -283,7 +283,8 @@ def _named(name: str, patterns: Sequence[str]) -> bool:
 def _check_plan(stages: Sequence[Stage], *, written: Collection[str] = ()) -> None:
     """Refuse a plan that contradicts itself; `written`: the files of the run that the stages are added to."""
     seen: set[str] = set()
-    written, own = set(written), set()
+    own: set[str] = set()
+    written = set(written)
     for stage in stages:
         if stage.name in seen:
             raise InvariantError(f"Stages have names of their own, and two are called {stage.name!r}: rename one.")
