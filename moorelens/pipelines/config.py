@@ -69,7 +69,7 @@ class ExplainConfig(JobConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     """`explain` and `extract`: a policy, and what a job can be told."""
 
     policy: str
-    """zoo:NAME, mmn:FILE, python:pkg.mod:factory, or a native FILE.safetensors."""
+    """zoo:NAME, sb3:FILE.zip, mmn:FILE, python:pkg.mod:factory, or a native FILE.safetensors."""
 
 
 class DemoConfig(JobConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,7 +17,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `feature_size` F, `state_size` H (what the actor reads; an LSTM's is h and c concatenated), `action_names` (A,).
     `heads_read_features`: the last F entries of the state are the features of the step, which the heads read too.
-    `cell`: gru, lstm, none (memoryless) or custom.
+    `cell`: gru, lstm, rnn, none (memoryless) or custom.
     """
 
     env_id: str
@@ -26,7 +26,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     action_names: tuple[str, ...]
     feature_size: int
     state_size: int
-    cell: Literal["gru", "lstm", "none", "custom"] = "gru"
+    cell: Literal["gru", "lstm", "rnn", "none", "custom"] = "gru"
     heads_read_features: bool = False
 
 

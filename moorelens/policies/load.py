@@ -1,9 +1,10 @@
-"""Opening a policy by its reference: `zoo:`, `mmn:`, `python:`, or a native `.safetensors` file."""
+"""Opening a policy by its reference: `zoo:`, `sb3:`, `mmn:`, `python:`, or a native `.safetensors` file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from moorelens.policies.mmn import read_mmn
 from moorelens.policies.native import check_finite, read_native
 from moorelens.policies.zoo.files import zoo_file
 
-_KINDS = "zoo:NAME, mmn:FILE, python:package.module:factory or a native .safetensors file"
+_KINDS = "zoo:NAME, sb3:FILE.zip, mmn:FILE, python:package.module:factory or a native .safetensors file"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +41,12 @@ def open_policy(reference: str, *, env: EnvironmentRequest | str | None = None, 
     """Read the policy that `reference` names and check that it fits its environment.
 
     `env`: the environment, where the file does not say it (`mmn:`) or to play in another one of the same shape.
-    `trust`: allow files whose reading runs code (no kind that needs it is supported yet).
+    `trust`: let Stable-Baselines3 load an `sb3:` file that cannot be rebuilt from plain fields, which runs its code.
     Raises `PolicyError` where the policy cannot be read or does not fit, `EnvironmentRequestError` for the environment.
     """
     request = EnvironmentRequest(id=env) if isinstance(env, str) else env
     kind, _, rest = reference.partition(":")
-    opener = _OPENERS.get(kind)
+    opener = partial(_sb3, trust=trust) if kind == "sb3" else _OPENERS.get(kind)
     if opener is None and reference.endswith(".safetensors"):
         opener, rest = _native, reference
     if opener is None or not rest:
@@ -94,15 +95,18 @@ def _python(reference: str, request: EnvironmentRequest | None) -> LoadedPolicy:
     return LoadedPolicy(policy=policy, request=request or EnvironmentRequest(id=policy.spec.env_id), name=name)
 
 
-def _sb3(path: str, request: EnvironmentRequest | None) -> LoadedPolicy:
-    raise PolicyError(f"Stable-Baselines3 files are not supported yet, so sb3:{path} cannot be opened: use {_KINDS}.")
+def _sb3(path: str, request: EnvironmentRequest | None, *, trust: bool) -> LoadedPolicy:
+    # Imported here: no other kind of policy needs the reader.
+    from moorelens.policies.sb3.reading import read_sb3
+
+    found = read_sb3(Path(path), request, trust=trust)
+    return LoadedPolicy(policy=found.policy, request=found.request, name=found.name, card=found.card)
 
 
 _OPENERS: dict[str, Callable[[str, EnvironmentRequest | None], LoadedPolicy]] = {
     "zoo": _zoo,
     "mmn": _mmn,
     "python": _python,
-    "sb3": _sb3,
 }
 
 

@@ -175,7 +175,7 @@ def test_a_native_file_that_cannot_be_used_is_refused(tmp_path: Path, name: str)
         ("nonsense", "is none of them"),
         ("zoo:", "is none of them"),
         ("zoo:no-such", "A zoo policy is one of"),
-        ("sb3:model.zip", "not supported yet"),
+        ("sb3:model.zip", "is a zip with data and policy.pth"),
         ("mmn:absent.p", "does not say which environment"),
         ("python:no.such:factory", "ModuleNotFoundError"),
         ("python:pathlib:Path", "must return a RecurrentPolicy"),
