@@ -15,7 +15,7 @@ _MARKS = {"holds": "ok", "fails": "FAILED", "not checked": "-"}
 
 def verify(arguments: list[str]) -> int:
     """Run `moorelens verify`."""
-    description = "Compute every number of a run again from its stored inputs, and say which one moved."
+    description = "Compute every number of a run again, and say which one moved."
     config, output = parse(VerifyConfig, arguments, verb="verify", description=description)
     from moorelens.pipelines.verify import run_verify
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from moorelens.errors import OptionError
-
 Array = npt.NDArray[Any]
 TREE_DEPTH = 4
+_CHANNELS = 4  # a last axis of at most so many is one of channels
+_BATCH = 512  # images that are read at once
+TREE_PIXELS = 20  # an image has at least so many blocks a side
 
 
 def reactivity(symbols: Array, actions: Array) -> float:
@@ -51,18 +52,44 @@ def open_loop_score(actions: Array, offsets: Array, *, test_actions: Array, test
 
 
 def tree_score(observations: Array, actions: Array, *, test_observations: Array, test_actions: Array) -> float:
-    """Return how often a decision tree of depth 4 on the observation (T, D) alone is right on other episodes.
-
-    Raises `OptionError` for images, on which such a tree says nothing.
-    """
+    """Return how often a decision tree of depth 4 on the observation (T, *obs) alone is right on other episodes."""
     from sklearn.tree import DecisionTreeClassifier
 
-    if observations.ndim != 2:
-        raise OptionError("A tree is grown on named features, and these observations are images: leave it out.")
     if not len(actions) or not len(test_actions):
         return float("nan")
-    tree = DecisionTreeClassifier(max_depth=TREE_DEPTH, random_state=0).fit(observations, actions)
-    return float(np.mean(tree.predict(test_observations) == test_actions))
+    tree = DecisionTreeClassifier(max_depth=TREE_DEPTH, random_state=0).fit(tree_inputs(observations), actions)
+    return float(np.mean(tree.predict(tree_inputs(test_observations)) == test_actions))
+
+
+def tree_inputs(observations: Array) -> Array:
+    """Return what a tree reads of observations (T, *obs): vectors as they are, of an image a few hundred numbers.
+
+    Of each channel of an image (C, H, W), (H, W, C) or (H, W): its means over about 20 x 20 square blocks (rows and
+    columns that fit no block are left out), the means of its rows and of its columns, and its centre of mass. A tree
+    on bare pixels would be a weak rival, as it tests one place at a time.
+    """
+    if observations.ndim <= 2:
+        return observations.reshape(len(observations), -1)
+    if observations.ndim == 4 and observations.shape[-1] <= _CHANNELS < observations.shape[1]:
+        observations = np.moveaxis(observations, -1, 1)
+    parts = [_image_inputs(observations[first : first + _BATCH]) for first in range(0, len(observations), _BATCH)]
+    return np.concatenate(parts) if parts else np.zeros((0, 1), dtype=np.float32)
+
+
+def _image_inputs(observations: Array) -> npt.NDArray[np.float32]:
+    images = observations.reshape(len(observations), -1, *observations.shape[-2:]).astype(np.float32)
+    height, width = images.shape[-2:]
+    block = max(1, min(height, width) // TREE_PIXELS)
+    rows, columns = height // block, width // block
+    cut = images[..., : rows * block, : columns * block]
+    blocks = cut.reshape(*cut.shape[:2], rows, block, columns, block).mean(axis=(3, 5))
+    by_row, by_column = images.mean(axis=3), images.mean(axis=2)
+    centres = [
+        (profile * np.arange(profile.shape[2])).sum(axis=2) / (np.abs(profile).sum(axis=2) + 1e-6)
+        for profile in (by_row, by_column)
+    ]
+    found = [array.reshape(len(images), -1) for array in (blocks, by_row, by_column, *centres)]
+    return np.concatenate(found, axis=1).astype(np.float32)
 
 
 def _counts(symbols: Array, actions: Array) -> npt.NDArray[np.int64]:

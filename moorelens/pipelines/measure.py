@@ -57,7 +57,7 @@ class _Bench:
     machine: MooreMachine
     steppers: Mapping[str, Stepper]
     traces: Traces
-    observations: Array
+    tree_inputs: Array
     fit_games: Rollouts | None
 
 
@@ -118,7 +118,7 @@ def _bench(job: Job, context: StageContext) -> _Bench:
         machine=machine,
         steppers=steppers,
         traces=traces,
-        observations=played.frames[played.frame_index],
+        tree_inputs=memory.tree_inputs(played.frames)[played.frame_index],
         fit_games=Rollouts.from_bytes(context.read(ROLLOUTS)) if job.deterministic else None,
     )
 
@@ -201,11 +201,10 @@ def _compare_network(played: Rollouts, bench: _Bench) -> Arrays:
             ]
         ),
     }
-    if bench.observations.ndim == 2:
-        seen = played.frames[played.frame_index]
-        found["tree"] = np.array(
-            [memory.tree_score(bench.observations, traces.actions, test_observations=seen, test_actions=played.actions)]
-        )
+    seen = memory.tree_inputs(played.frames)[played.frame_index]
+    found["tree"] = np.array(
+        [memory.tree_score(bench.tree_inputs, traces.actions, test_observations=seen, test_actions=played.actions)]
+    )
     return found | {"block_steps": np.array([len(played.actions)])}
 
 

@@ -6,15 +6,13 @@ from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorelens.errors import OptionError
 from moorelens.fsm.automata.build import build_machine
 from moorelens.fsm.automata.codes import write_codes
 from moorelens.fsm.automata.folding import fold
-from moorelens.fsm.memory import open_loop_score, reactivity, table_score, tree_score
+from moorelens.fsm.memory import open_loop_score, reactivity, table_score, tree_inputs, tree_score
 
 steps = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), min_size=1, max_size=30)
 episodes = st.lists(st.lists(st.integers(0, 3), max_size=6), min_size=1, max_size=6)
@@ -123,11 +121,30 @@ class TestTree:
         test: dict[str, Any] = {"test_observations": self.ROWS[300:], "test_actions": actions[300:]}
         assert len({tree_score(train, actions[:300], **test) for _ in range(8)}) == 1
 
-    def test_images_are_refused(self) -> None:
-        with pytest.raises(OptionError, match="these observations are images"):
-            tree_score(
-                np.zeros((2, 1, 8, 8)), np.zeros(2), test_observations=np.zeros((1, 1, 8, 8)), test_actions=np.zeros(1)
-            )
+    def test_where_something_is_in_an_image_is_found(self) -> None:
+        images = np.zeros((200, 1, 80, 80), np.uint8)
+        rows = np.random.default_rng(1).integers(0, 76, (200, 2))
+        for image, (y, x) in zip(images, rows, strict=True):
+            image[0, y : y + 4, x : x + 4] = 255
+        actions = (rows[:, 0] > 38).astype(int)
+        found = tree_score(images[:150], actions[:150], test_observations=images[150:], test_actions=actions[150:])
+        assert tree_inputs(images).shape == (200, 20 * 20 + 80 + 80 + 2)
+        assert found > 0.9
+
+    def test_an_image_is_shrunk_to_the_means_of_its_blocks(self) -> None:
+        image = np.random.default_rng(2).integers(0, 256, (1, 2, 43, 60), dtype=np.uint8)
+        blocks = [
+            image[0, c, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].mean()
+            for c in range(2) for i in range(21) for j in range(30)
+        ]  # fmt: skip
+        rows = [image[0, c, y].mean() for c in range(2) for y in range(43)]
+        columns = [image[0, c, :, x].mean() for c in range(2) for x in range(60)]
+        inputs = tree_inputs(image)
+        assert np.allclose(inputs[:, :-4], [[*blocks, *rows, *columns]])
+        for place, c in ((-4, 0), (-3, 1)):
+            weights = image[0, c].sum(axis=1)
+            assert np.isclose(inputs[0, place], np.average(np.arange(43), weights=weights))
+        assert np.array_equal(tree_inputs(np.moveaxis(image, 1, -1)), tree_inputs(image))
 
 
 def test_without_steps_nothing_is_known() -> None:
