@@ -76,7 +76,13 @@ def _pairs(path: Path) -> dict[str, str | None]:
         key = re.fullmatch(r"(?:- |  )- - ([\w-]+)", line)
         value = re.fullmatch(r"    - (.*)", after)
         if key and value:
-            text = value[1].strip().strip("'\"")
-            nested = text.startswith(("- ", "!!", "&", "[", "{"))
-            found[key[1]] = "..." if nested else None if text in ("null", "~", "") else text
+            found[key[1]] = _scalar(value[1].strip())
     return found
+
+
+def _scalar(text: str) -> str | None:
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1].replace("''", "'")
+    if text.startswith(("- ", "!!", "&", "[", "{")):
+        return "..."
+    return None if text in ("null", "~", "") else text

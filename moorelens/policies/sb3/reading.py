@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def _statistics(source: Source, *, trust: bool) -> Statistics | None:
     if found is not None:
         return read_statistics(found, trust=trust)
     normalised = source.settings.get("normalize")
-    if normalised is not None and normalised.lower() != "false" and "'norm_obs': False" not in normalised:
+    rewards_only = normalised is not None and re.search(r"norm_obs['\"]?\s*[:=]\s*False", normalised)
+    if normalised is not None and normalised.lower() != "false" and not rewards_only:
         raise PolicyError(
             f"A policy sees what it was trained on, and the training of sb3:{source.file} normalised observations "
             "while no vecnormalize.pkl lies beside it: put it there."
