@@ -8,7 +8,7 @@ import msgspec
 
 from moorelens.errors import OptionError
 
-Rule = Literal["midpoint", "trapezoid", "gauss_legendre", "right"]
+Rule = Literal["midpoint", "trapezoid", "gauss_legendre", "right", "mean"]
 
 
 class IntegratedGradientsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,7 +25,103 @@ class IntegratedGradientsConfig(msgspec.Struct, frozen=True, kw_only=True, forbi
 
     def __post_init__(self) -> None:
         """Refuse what cannot be computed; raises `OptionError`."""
-        at_least(self, "steps", 2 if self.rule == "trapezoid" else 1)
+        at_least(self, "steps", 2 if self.rule in ("trapezoid", "mean") else 1)
+
+
+class SmoothGradConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SmoothGrad (smilkov2017smoothgrad): the gradient averaged over `samples` noisy copies of the input.
+
+    `noise`: standard deviation as a share of the input's range (paper: 0.1 to 0.2). `times_input`: multiply by input
+    minus baseline, which makes the map signed; else the channels' magnitudes are added up.
+    """
+
+    samples: int = 32
+    noise: float = 0.15
+    times_input: bool = False
+    min_gap: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed; raises `OptionError`."""
+        at_least(self, "samples", 1)
+        at_least(self, "noise", 0)
+
+
+class GradCAMConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Grad-CAM (selvaraju2017gradcam) at `layer`, the name of a submodule; the last convolution where it is None.
+
+    `signed`: keep what speaks against the score (without the paper's ReLU). `tokens`: height and width of the patch
+    grid of a layer that returns tokens (N, T, D) (transformers); one leading class token is left out.
+    """
+
+    layer: str | None = None
+    signed: bool = False
+    tokens: tuple[int, int] | None = None
+    min_gap: float = 0.1
+
+
+class OcclusionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Occlusion (zeiler2014visualizing) by square windows of `size` pixels, every `stride` pixels.
+
+    Defaults: a seventh of the shorter side, and half the size; of vectors one entry. The last window ends at the edge.
+    """
+
+    size: int | None = None
+    stride: int | None = None
+    min_gap: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed; raises `OptionError`."""
+        for name in ("size", "stride"):
+            if getattr(self, name) is not None:
+                at_least(self, name, 1)
+
+
+class RISEConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """RISE (petsiuk2018rise): `masks` random masks of `cells` x `cells` cells, each shown with probability `p`.
+
+    `form`: `mean` is the mean score over the masks that show a pixel (divided by how much each pixel was shown, hence
+    unbiased at the borders, where the paper divides by N p); `centred` is the slope of the score over the mask,
+    cov(f, m) / var(m), which is 0 for a pixel that does not matter. `confidence` of the half-width in the diagnostics.
+    """
+
+    masks: int = 2000
+    cells: int = 7
+    p: float = 0.5
+    form: Literal["mean", "centred"] = "mean"
+    confidence: float = 0.95
+    min_gap: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed; raises `OptionError`."""
+        at_least(self, "masks", 2)
+        at_least(self, "cells", 2)
+        for name in ("p", "confidence"):
+            if not 0 < getattr(self, name) < 1:
+                raise OptionError(f"{name} lies between 0 and 1 and {getattr(self, name)} does not: pass such as 0.5.")
+
+
+class PerturbationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Perturbation saliency (greydanus2018visualizing): a Gaussian spot of the baseline every `stride` pixels.
+
+    `sigma`: of the spot, in pixels (paper: 5, stride 5, over a blur of sigma 3 as baseline). Vectors: one entry each.
+    """
+
+    stride: int = 5
+    sigma: float = 5.0
+    min_gap: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed; raises `OptionError`."""
+        at_least(self, "stride", 1)
+        if self.sigma <= 0:
+            raise OptionError(f"A spot has a positive sigma and {self.sigma} was given: pass such as 5.")
+
+
+class CaptumConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A method of Captum: `saliency` (the gradient's magnitude) or `input_x_gradient` (signed)."""
+
+    attribution: Literal["saliency", "input_x_gradient"] = "saliency"
+    min_gap: float = 0.1
 
 
 def at_least(config: msgspec.Struct, name: str, least: float) -> None:

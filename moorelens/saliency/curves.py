@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moorelens.errors import OptionError
-from moorelens.saliency.meter import MAX_BATCH, Meter
+from moorelens.saliency.meter import MAX_BATCH, Meter, take
 from moorelens.saliency.patches import PatchGrid
 from moorelens.saliency.scores import ScoreFn
 
@@ -102,7 +102,7 @@ def _scores(meter: Meter, x: Tensor, other: Tensor, order: Tensor, labels: Tenso
         rows = index % len(x)
         moved = places.index_select(0, rows)[:, labels] < edges[index // len(x)].reshape(-1, *[1] * labels.ndim)
         moved = moved if x.ndim == 2 else moved[:, None]
-        return torch.where(moved, first.index_select(0, rows), second.index_select(0, rows)), rows
+        return torch.where(moved, take(first, rows), take(second, rows)), rows
 
     values = meter.values_of(len(edges) * len(x), make, device=x.device)
     return values.reshape(len(edges), len(x)).T.contiguous()

@@ -9,7 +9,7 @@ from moorelens.saliency.attribution import Attribution
 from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import IntegratedGradientsConfig
 from moorelens.saliency.explainer import begin, finish
-from moorelens.saliency.meter import MAX_BATCH
+from moorelens.saliency.meter import MAX_BATCH, take
 from moorelens.saliency.paths import accumulate, column
 from moorelens.saliency.scores import ScoreFn
 
@@ -40,7 +40,7 @@ class IntegratedGradients:
         work = begin(x, score, baseline, generator=generator, max_batch=max_batch)
 
         def make(rows: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            start, end = work.baseline.index_select(0, rows), work.x.index_select(0, rows)
+            start, end = take(work.baseline, rows), take(work.x, rows)
             leaf = torch.lerp(start, end, column(t, end)).requires_grad_()
             # A copy, because a network may begin with an in-place operation and a leaf allows none.
             return leaf, leaf.clone()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from moorelens.errors import OptionError
+from moorelens.saliency.meter import take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class MaskOperator:
         """
         shown, hidden = (self.baseline, self.x) if swap else (self.x, self.baseline)
         if rows is not None:
-            shown, hidden = shown.index_select(0, rows), hidden.index_select(0, rows)
+            shown, hidden = take(shown, rows), take(hidden, rows)
         if shown.ndim == 4:
             keep = self.upsampler(keep, (shown.shape[2], shown.shape[3]))
         if len(keep) != len(shown):

@@ -13,6 +13,11 @@ from moorelens.saliency.scores import ScoreFn, select_rows
 MAX_BATCH = 256
 
 
+def take(x: Tensor, rows: Tensor) -> Tensor:
+    """Return `x (B, ...)` at `rows (n,)`; of a single row a view, since all explained rows are then that one."""
+    return x.expand(len(rows), *x.shape[1:]) if len(x) == 1 else x.index_select(0, rows)
+
+
 class Meter:
     """A score with a limit on its batches and with counters.
 

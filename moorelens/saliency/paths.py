@@ -30,13 +30,14 @@ class PathGradient:
 def quadrature(rule: Rule, steps: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return nodes (S,) in [0, 1] and weights (S,) that sum to 1.
 
-    `midpoint`, `trapezoid` (2 steps or more; both ends included), `gauss_legendre`, and `right` (1/S, ..., 1: the rule
-    of the published I-GOS).
+    `midpoint`, `trapezoid` (2 steps or more; both ends included), `gauss_legendre`, `right` (1/S, ..., 1: the rule of
+    the published I-GOS), and `mean` (2 points or more, both ends included, all with equal weight: that of the released
+    differential saliency).
     """
-    if steps < (2 if rule == "trapezoid" else 1):
+    least = 2 if rule in ("trapezoid", "mean") else 1
+    if steps < least:
         raise OptionError(
-            f"A path has at least {2 if rule == 'trapezoid' else 1} steps under the {rule} rule and {steps} were asked "
-            "for: pass more."
+            f"A path has at least {least} steps under the {rule} rule and {steps} were asked for: pass more."
         )
     if rule == "gauss_legendre":
         nodes, weights = np.polynomial.legendre.leggauss(steps)
@@ -45,12 +46,14 @@ def quadrature(rule: Rule, steps: int) -> tuple[npt.NDArray[np.float64], npt.NDA
         weights = np.full(steps, 1 / (steps - 1))
         weights[[0, -1]] /= 2
         return np.linspace(0, 1, steps), weights
+    if rule == "mean":
+        return np.linspace(0, 1, steps), np.full(steps, 1 / steps)
     if rule == "midpoint":
         return (np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)
     if rule == "right":
         return np.arange(1, steps + 1) / steps, np.full(steps, 1 / steps)
     raise OptionError(
-        f"A quadrature rule is midpoint, trapezoid, gauss_legendre or right and {rule!r} is none of them: choose one."
+        f"A quadrature rule is midpoint, trapezoid, gauss_legendre, right or mean and {rule!r} is none: choose one."
     )
 
 
@@ -87,28 +90,28 @@ def accumulate(
     *,
     steps: int,
     rule: Rule,
-    noise_std: float = 0.0,
+    noise_std: float | Tensor = 0.0,
     generator: torch.Generator | None = None,
 ) -> PathGradient:
     """Sum weighted gradients with respect to leaves that `make(rows, t) -> (leaf, points)` builds by chunks.
 
-    `like (B, ...)` has the shape of the result and of the leaves.
+    `like (B, ...)` has the shape of the result and of the leaves. `noise_std`: one for all, or one for each row (B,).
     """
     nodes, weights = (torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in quadrature(rule, steps))
     batch = len(like)
     gradient, mean = torch.zeros_like(like, requires_grad=False), like.new_zeros(batch)
-    noises: Tensor | None = None
+    spread = torch.as_tensor(noise_std, dtype=like.dtype, device=like.device).expand(batch)
+    noisy, noises = bool((spread > 0).any()), like.new_zeros(0)
     for of_steps, of_rows in _blocks(steps, batch, meter.max_batch):
         block = torch.arange(of_rows.start, of_rows.stop, device=like.device)
         count = of_steps.stop - of_steps.start
         rows, t = block.repeat(count), nodes[of_steps].repeat_interleave(len(block))
         with torch.enable_grad():
             leaf, points = make(rows, t)
-            if noise_std > 0:
+            if noisy:
                 if of_rows.start == 0:
-                    noises = _noises(points, count, noise_std, generator)
-                assert noises is not None
-                points = points + noises.repeat_interleave(len(block), dim=0)
+                    noises = _noises(points, count, generator)
+                points = points + noises.repeat_interleave(len(block), dim=0) * column(spread[rows], points)
             values = meter.forward(points, rows)
         found = meter.gradient(values, leaf).reshape(count, -1)
         weight = weights[of_steps][None, :]
@@ -131,9 +134,9 @@ def _blocks(steps: int, batch: int, limit: int) -> Iterator[tuple[slice, slice]]
             yield slice(step, min(step + count, steps)), slice(row, min(row + rows, batch))
 
 
-def _noises(points: Tensor, count: int, std: float, generator: torch.Generator | None) -> Tensor:
+def _noises(points: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     if generator is None:
         raise OptionError("Noise on a path is drawn from a generator and none was given: pass a torch.Generator.")
     # One draw a step: torch fills long and short tensors differently, and chunks must not change the numbers.
     shape = points.shape[1:]
-    return torch.stack([torch.randn(shape, generator=generator) * std for _ in range(count)]).to(points)
+    return torch.stack([torch.randn(shape, generator=generator) for _ in range(count)]).to(points)

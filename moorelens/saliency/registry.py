@@ -13,11 +13,18 @@ if TYPE_CHECKING:
     from moorelens.saliency.explainer import Explainer
 
 _CONFIG = "moorelens.saliency.config"
+_SALIENCY = "moorelens.saliency"
 EXPLAINERS: dict[str, tuple[str, str]] = {
+    "captum": (f"{_SALIENCY}.captum_methods:CaptumExplainer", f"{_CONFIG}:CaptumConfig"),
+    "gradcam": (f"{_SALIENCY}.gradcam:GradCAM", f"{_CONFIG}:GradCAMConfig"),
     "integrated_gradients": (
-        "moorelens.saliency.integrated_gradients:IntegratedGradients",
+        f"{_SALIENCY}.integrated_gradients:IntegratedGradients",
         f"{_CONFIG}:IntegratedGradientsConfig",
     ),
+    "occlusion": (f"{_SALIENCY}.occlusion:Occlusion", f"{_CONFIG}:OcclusionConfig"),
+    "perturbation": (f"{_SALIENCY}.perturbation:Perturbation", f"{_CONFIG}:PerturbationConfig"),
+    "rise": (f"{_SALIENCY}.rise:RISE", f"{_CONFIG}:RISEConfig"),
+    "smoothgrad": (f"{_SALIENCY}.smoothgrad:SmoothGrad", f"{_CONFIG}:SmoothGradConfig"),
 }
 
 

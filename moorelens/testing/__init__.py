@@ -1,10 +1,12 @@
-"""Conformance suites for policies and quantisers that users write themselves; imported by nothing else here."""
+"""Conformance suites for what users write: policies, quantisers, explainers; imported by nothing else here."""
 
 from moorelens._lazy import attach
 
 _EXPORTS: dict[str, str] = {
+    "ExplainerConformance": "moorelens.testing.explainers",
     "PolicyConformance": "moorelens.testing.policies",
     "QuantiserConformance": "moorelens.testing.quantisers",
+    "check_explainer": "moorelens.testing.explainers",
     "check_policy": "moorelens.testing.policies",
     "check_quantiser": "moorelens.testing.quantisers",
 }

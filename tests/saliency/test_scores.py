@@ -115,7 +115,7 @@ def test_sarfa_follows_its_definition_written_out() -> None:
     policy = small_policy()
     x, changed = torch.randn(2, 5, 4, generator=torch.Generator().manual_seed(2))
     action = torch.tensor([0, 1, 2, 0, 1])
-    found = -sarfa_score(policy, x, action)(changed)
+    found = -sarfa_score(policy, x, action)(changed).detach()
     before = policy_step(policy, x, policy.initial_state(5))[0].detach()
     after = policy_step(policy, changed, policy.initial_state(5))[0].detach()
     for row in range(5):
