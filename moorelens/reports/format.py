@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 MISSING = "not measured"
+MEMORYLESS, NO_MEMORY = "NONE", "no memory"  # the cell of a policy that remembers nothing, and how it is called
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 MINUS = "\u2212"
 

@@ -15,7 +15,7 @@ from moorelens.reports.data import (
     ReportData,
 )
 from moorelens.reports.figures import episode_strip, histogram, returns_plot, silent_mark
-from moorelens.reports.format import count, feature, number, plural, share, span, times
+from moorelens.reports.format import MEMORYLESS, NO_MEMORY, count, feature, number, plural, share, span, times
 from moorelens.reports.methods import SOURCES, Source, methods_text
 from moorelens.reports.tables import Table, kinds, tables
 from moorelens.reports.verdicts import Verdict, headline, verdicts
@@ -169,7 +169,8 @@ def _no_decisions(data: ReportData) -> str:
 
 def _facts(data: ReportData) -> tuple[tuple[str, str], ...]:
     subject, seeds = data.subject, data.summary.seeds
-    memory = f"{count(subject.memory_units)} {subject.cell or ''} units".replace("  ", " ")
+    units = f"{count(subject.memory_units)} {subject.cell or ''} units".replace("  ", " ")
+    memory = NO_MEMORY if subject.cell == MEMORYLESS else units
     facts = (
         ("Policy", subject.policy),
         ("Trained with", subject.algorithm),

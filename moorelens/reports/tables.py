@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moorelens.reports.data import DecisionPoint, Interval, Named, ReductionStep, ReportData
-from moorelens.reports.format import MISSING, count, number, seed_range, share, signed, span
+from moorelens.reports.format import MEMORYLESS, MISSING, NO_MEMORY, count, number, seed_range, share, signed, span
 from moorelens.reports.summary import MachineScore, Returns, Score
 
 Align = Literal["left", "right"]
@@ -376,6 +376,8 @@ def _subject(data: ReportData) -> _Draft | None:
 
 
 def _memory_words(cell: str | None, units: int | None) -> str | None:
+    if cell == MEMORYLESS:
+        return NO_MEMORY
     words = [cell or "", f"{count(units)} units" if units is not None else ""]
     return ", ".join(word for word in words if word) or None
 

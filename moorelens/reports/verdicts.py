@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moorelens.reports.data import ReportData
-from moorelens.reports.format import count, listed, number, plural, share, signed, span
+from moorelens.reports.format import MEMORYLESS, count, listed, number, plural, share, signed, span
 from moorelens.reports.summary import MachineScore, Score
 
 Level = Literal["good", "mixed", "poor", "unknown", "plain"]
@@ -210,7 +210,10 @@ def _memory(data: ReportData) -> Verdict:
     memory = data.summary.memory
     parts: list[str] = []
     level: Level = "unknown"
-    if memory.memory_gain is not None:
+    if data.subject.cell == MEMORYLESS:
+        level = "plain"
+        parts.append("It has no memory: what it does follows from the current observation alone.")
+    elif memory.memory_gain is not None:
         level = "plain"
         points = f"{signed(100 * memory.memory_gain)} points"
         if memory.memory_gain <= LITTLE_GAIN:
