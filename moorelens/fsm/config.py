@@ -20,6 +20,7 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `rounds`: of fine-tuning at most; each plays practice episodes with the quantised network and learns from them and
     from as many of the policy's own, in windows of `window` steps (truncated backpropagation). There are `episodes` of
     them, or more where episodes are so short that the policy would need more for `practice_steps` (8 times at most).
+    `passes`: how often a round learns from its episodes, which cost more to play than to learn from.
     `objective`: `kl` from the policy's action probabilities, or `mse` between probabilities (the published choice).
     `state_weight`: weight of the distance between the quantised and the policy's own state.
     `averaging`: decay of the running mean of the weights, which is what is judged and kept: neighbouring updates of
@@ -39,6 +40,7 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rounds: int = 48
     episodes: int = 16
     practice_steps: int = 8000
+    passes: int = 1
     window: int = 40
     objective: Literal["kl", "mse"] = "kl"
     state_weight: float = 0.1
@@ -61,6 +63,6 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 f"Code sizes are pairs of 1 digit or more for state and observation, and {self.sizes} is not: pass "
                 "such as (8, 8)."
             )
-        for name in ("rounds", "episodes", "window", "evaluate_every", "patience", "selection_episodes"):
+        for name in ("rounds", "episodes", "passes", "window", "evaluate_every", "patience", "selection_episodes"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is 1 or more, and {getattr(self, name)} is not: pass a larger number.")

@@ -241,8 +241,8 @@ class QuantiserSearch:
         batches = [sequences_of(self.policy, own, reader=self.reader), self._own_episodes(number)]
         # Short episodes come in many groups, so that a round is about as many updates whatever their length.
         groups = [group for batch in batches for group in split(batch, size=self.config.episodes)]
-        tuning.learn(groups, round_number=number)
-        return sum(-(-len(group.features) // self.config.window) for group in groups)
+        tuning.learn(groups * self.config.passes, round_number=number)
+        return self.config.passes * sum(-(-len(group.features) // self.config.window) for group in groups)
 
     def _play(self, seeds: Sequence[int], player: Player, *, max_steps: int | None = None) -> Rollouts:
         if self.plain is None:

@@ -16,23 +16,29 @@ def quantise_config(config: ExplainConfig | DemoConfig, *, atari: bool) -> Quant
 _CONTROL = {
     # Two sizes where design 4 has one: two digits of memory keep CartPole (9 states at most), Acrobot needs eight.
     "quick": {
-        "sizes": ((2, 4), (8, 8)),
-        "rounds": 60,
+        "sizes": ((2, 4), (8, 12)),
+        "rounds": 30,
+        "passes": 4,
+        "learning_rate": 2e-3,
         "patience": 3,
         "tolerance": 0.01,
-        "selection_episodes": 50,
+        "selection_episodes": 100,
         "restarts": 0,
     },
     "standard": {
-        "sizes": ((2, 4), (4, 4), (8, 8), (16, 16)),
-        "rounds": 80,
+        "sizes": ((2, 4), (4, 8), (8, 12), (16, 16)),
+        "rounds": 40,
+        "passes": 4,
+        "learning_rate": 2e-3,
         "patience": 4,
-        "selection_episodes": 100,
+        "selection_episodes": 150,
         "restarts": 1,
     },
     "thorough": {
-        "sizes": ((2, 4), (4, 4), (6, 6), (8, 8), (16, 16), (32, 32)),
-        "rounds": 160,
+        "sizes": ((2, 4), (4, 4), (6, 8), (8, 12), (16, 16), (32, 32)),
+        "rounds": 80,
+        "passes": 4,
+        "learning_rate": 2e-3,
         "stop_early": False,
         "search_all": True,
         "selection_episodes": 200,
@@ -42,7 +48,7 @@ _CONTROL = {
 
 _ATARI = {
     "quick": {
-        "sizes": ((32, 32),),
+        "sizes": ((32, 32), (64, 100)),
         "state_hidden": (8, 4),
         "rounds": 60,
         "tolerance": 0.05,

@@ -135,6 +135,13 @@ class TestSearch:
         _, report = search(rollouts, tolerance=1.0).run()
         assert report.judgements[0].round == 0
 
+    def test_a_round_may_learn_from_its_games_more_than_once(self, rollouts: Rollouts) -> None:
+        """Pretraining aside, three passes are three times the updates, on the same games."""
+        options: dict[str, Any] = {"tolerance": -9.0, "sizes": ((2, 2),), "rounds": 1}
+        once, thrice = (search(rollouts, passes=passes, **options).run()[1] for passes in (1, 3))
+        before = 2 * SMALL["pretrain_updates"]
+        assert thrice.updates - before == 3 * (once.updates - before) > 0
+
     def test_what_is_returned_is_what_was_judged(self, rollouts: Rollouts) -> None:
         """The judgement, made again by hand on the selection seeds."""
         quantisers, report = search(rollouts).run()
