@@ -70,13 +70,12 @@ def read_machines(job: Job, context: StageContext) -> Machines:
 def drawings_of(machines: Machines, *, legend: bool, prefixed: bool) -> dict[str, Drawing]:
     """Return the drawing of each form; `prefixed` where several stand on one page."""
     styles = action_styles(machines.machine.action_names)
-    silent = machines.machine.start
-    texts = {pair: text for pair, text in rule_texts(machines.rules).items() if pair[0] != silent}
+    texts = state_rules(machines)
     prefix = {view: _PREFIX[view] if prefixed else "" for view in VIEWS}
     return {
         "reduced": draw_reduced(
             machines.reduced,
-            rules=_macro_rules(texts, machines.reduced),
+            rules=macro_rules(texts, machines.reduced),
             styles=styles,
             legend=legend,
             prefix=prefix["reduced"],
@@ -88,7 +87,14 @@ def drawings_of(machines: Machines, *, legend: bool, prefixed: bool) -> dict[str
     }
 
 
-def _macro_rules(texts: Mapping[tuple[int, int], str], reduced: ReducedMachine) -> dict[tuple[int, int], str]:
+def state_rules(machines: Machines) -> dict[tuple[int, int], str]:
+    """Return the rules that tell branches apart by pair of states; entering an episode is no branch."""
+    silent = machines.machine.start
+    return {pair: text for pair, text in rule_texts(machines.rules).items() if pair[0] != silent}
+
+
+def macro_rules(texts: Mapping[tuple[int, int], str], reduced: ReducedMachine) -> dict[tuple[int, int], str]:
+    """Return the rules by pair of states as rules by pair of macro-states."""
     macros = macro_of(reduced)
     place = {state: int(macros[at]) for state, at in enumerate(reduced.state_map.tolist()) if at >= 0}
     return {(place[source], place[target]): text for (source, target), text in texts.items()}
@@ -130,10 +136,10 @@ def tell(context: StageContext, file: str, why: str) -> None:
         task.note(why)
 
 
-def laid_out(drawing: Drawing) -> tuple[bytes | None, str]:
+def laid_out(drawing: Drawing, *, seconds: float = _SECONDS) -> tuple[bytes | None, str]:
     """Return the SVG of a drawing and "", or None and the reason in a sentence."""
     try:
-        return graphviz.render(drawing.dot, timeout_s=_SECONDS), ""
+        return graphviz.render(drawing.dot, timeout_s=seconds), ""
     except MissingToolError as error:
         return None, str(error)
     except LayoutTimeout as error:

@@ -17,6 +17,7 @@ from moorelens.fsm.automata.exchange.machine_json import decode_machine
 from moorelens.fsm.drawing import Drawing
 from moorelens.fsm.drawing_style import action_styles
 from moorelens.fsm.medoids import medoid
+from moorelens.pipelines.films import code_texts, episodes_of
 from moorelens.pipelines.frames import as_bytes, coloured, grey
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.machines import (
@@ -29,9 +30,11 @@ from moorelens.pipelines.machines import (
     quantise_report,
 )
 from moorelens.pipelines.measure import EVALUATION
-from moorelens.pipelines.pictures import TITLES, VIEWS, Machines, drawings_of, laid_out, layout, read_machines, tell
+from moorelens.pipelines.pictures import Machines, drawings_of, layout, read_machines, state_rules, tell
+from moorelens.pipelines.reductions import reduction_steps, stage_drawings, stages
 from moorelens.pipelines.stability import REPEATS
 from moorelens.pipelines.summarise import Summary, reference_of, summarise, with_stability
+from moorelens.pipelines.views import machine_views
 from moorelens.policies.base import identity
 from moorelens.reports.build import (
     action_marks,
@@ -39,13 +42,10 @@ from moorelens.reports.build import (
     difference_picture,
     feature_example,
     frame_picture,
-    machine_view,
 )
 from moorelens.reports.data import (
     DecisionPoint,
-    Episode,
     Example,
-    MachineView,
     Named,
     Picture,
     Place,
@@ -62,20 +62,9 @@ from moorelens.runs.manifest import installed_versions
 from moorelens.runs.stages import Stage, StageContext
 
 SUMMARY, REPORT_DATA, HTML, PDF = "summary.json", "report-data.json", "report.html", "report.pdf"
-_EPISODES = 3
 _DECISIONS = 40  # a report lists at most so many decision points, the weightiest first
 
 Array = npt.NDArray[Any]
-_STEP_WORDS = {
-    "machine": ("As extracted", "states and symbols are distinct codes"),
-    "trim": ("Trim", "drops what is never reached"),
-    "bisimulation": ("Merge", "joins non-decision states that no word tells apart"),
-    "edges": ("Join edges", "parallel transitions become one edge"),
-    "classes": ("Join symbols", "symbols that lead to the same states everywhere"),
-    "chains": ("Join chains", "states always passed in turn become one with a word"),
-    "loops": ("Join loops", "closed cycles become one state"),
-    "tags": ("Tag", "marks what comes before the first cycle"),
-}
 
 
 def report_stage(job: Job) -> Stage:
@@ -140,8 +129,15 @@ def report_data(
     drawings = drawings_of(machines, legend=False, prefixed=True)
     pictures: dict[str, Picture] = {}
     decisions = _decisions(job, machines, drawings["reduced"], pictures)
-    by_node = {decision.node: decision.key for decision in decisions}
-    views = tuple(_view(key, drawings[key], by_node) for key in VIEWS)
+    taken = stages(machines, sizes["reductions"])
+    between, shown = stage_drawings(
+        machines, taken, texts=state_rules(machines), final=drawings["reduced"], first=drawings["machine"]
+    )
+    views = machine_views(machines, drawings, between, taken, decisions=decisions, pictures=pictures, names=job.env)
+    episodes, films = episodes_of(job, machines, views[0])
+    steps = reduction_steps(
+        machines, taken, history=sizes["reductions"], shown=shown, decisions=found.summary.decisions.structural
+    )
     return ReportData(
         subject=_subject(job, found),
         summary=found.summary,
@@ -150,11 +146,13 @@ def report_data(
         settings=_settings(job, context.read(QUANTISE_REPORT), fit_episodes=machines.traces.n_episodes),
         versions=tuple(Named(group="", name=name, value=value) for name, value in installed_versions().items()),
         seed_returns=found.seed_returns,
-        reductions=_reductions(sizes, found),
+        reductions=(*steps, *_folded_step(found)),
         views=views,
         decisions=decisions,
-        episodes=_episodes(machines, views[0]),
+        episodes=episodes,
         pictures=pictures,
+        films=films,
+        codes=code_texts(machines.machine.state_codes),
         stability=found.stability,
         notes=_notes(found),
     )
@@ -165,12 +163,6 @@ def _notes(found: Summary) -> tuple[str, ...]:
         return ()
     games = "game replays" if found.copies == 1 else "games replay"
     return (f"{found.copies} held-out {games} a fit game, shifted in time, and count nowhere.",)
-
-
-def _view(key: str, drawing: Drawing, decisions: Mapping[str, str]) -> MachineView:
-    svg, note = laid_out(drawing)
-    own = decisions if key == "reduced" else {}
-    return machine_view(drawing, svg, key=key, title=TITLES[key], decisions=own, note=note)
 
 
 def _subject(job: Job, found: Summary) -> Subject:
@@ -220,26 +212,16 @@ def _settings(job: Job, report: bytes, *, fit_episodes: int) -> tuple[Named, ...
     return tuple(Named(group=group, name=name, value=value, note=note) for group, name, value, note in entries)
 
 
-def _reductions(sizes: Mapping[str, Any], found: Summary) -> tuple[ReductionStep, ...]:
-    decisions, folded = found.summary.decisions.structural, found.summary.sizes.folded
-    steps = [
+def _folded_step(found: Summary) -> tuple[ReductionStep, ...]:
+    folded = found.summary.sizes.folded
+    if folded is None:
+        return ()
+    words = "proven minimal" if folded.proven else f"another machine; at least {folded.lower_bound} states"
+    return (
         ReductionStep(
-            key=step["step"],
-            title=_STEP_WORDS[step["step"]][0],
-            states=step["states"],
-            symbols=step["symbols"],
-            edges=step["edges"],
-            decisions=decisions,
-            merged=_STEP_WORDS[step["step"]][1],
-        )
-        for step in sizes["reductions"]
-    ]
-    if folded is not None:
-        words = "proven minimal" if folded.proven else f"another machine; at least {folded.lower_bound} states"
-        steps.append(
-            ReductionStep(key="folded", title="Folded", states=folded.states, symbols=folded.symbols, merged=words)
-        )
-    return tuple(steps)
+            key="folded", title="Folded", states=folded.states, symbols=folded.symbols, merged=words, view="folded"
+        ),
+    )
 
 
 def _decisions(
@@ -332,32 +314,3 @@ def _place(machines: Machines, step: int) -> Place:
     offsets = machines.traces.offsets
     episode = int(np.searchsorted(offsets, step, side="right")) - 1
     return Place(episode=episode, step=step - int(offsets[episode]))
-
-
-def _episodes(machines: Machines, view: MachineView) -> tuple[Episode, ...]:
-    played, traces = machines.played, machines.traces
-    index = {member: place for place, state in enumerate(view.states) for member in state.members}
-    deciding = {place for place, state in enumerate(view.states) if "decision point" in state.flags}
-    other = next((place for place, state in enumerate(view.states) if state.label == "other"), 0)
-    found = []
-    for number in range(min(_EPISODES, traces.n_episodes)):
-        rows = slice(int(traces.offsets[number]), int(traces.offsets[number + 1]))
-        nodes = tuple(index.get(state, other) for state in traces.states[rows].tolist())
-        values = played.extras["value"][rows]
-        found.append(
-            Episode(
-                seed=int(played.seeds[number]),
-                protocol="fit",
-                player="mmn",
-                total=float(played.rewards[rows].sum()),
-                ended="terminated" if traces.terminated[number] else "truncated",
-                view=view.key,
-                nodes=nodes,
-                symbols=tuple(f"o{symbol}" for symbol in traces.symbols[rows].tolist()),
-                actions=tuple(traces.actions[rows].tolist()),
-                rewards=tuple(played.rewards[rows].tolist()),
-                values=None if np.isnan(values).any() else tuple(values.tolist()),
-                decisions=tuple(step for step, node in enumerate(nodes) if node in deciding),
-            )
-        )
-    return tuple(found)

@@ -33,6 +33,10 @@ def _problems(data: ReportData) -> Iterator[str]:
         yield from _decision_problems(decision, views)
     for number, episode in enumerate(data.episodes):
         yield from _episode_problems(f"episode {number}", episode, views)
+        yield from _film_problems(f"episode {number}", episode, data)
+    for step in data.reductions:
+        if step.view is not None and step.view not in views:
+            yield f"the reduction {step.key!r} shows the missing view {step.view!r}"
 
 
 def _interval_problems(data: ReportData) -> Iterator[str]:
@@ -58,8 +62,6 @@ def _picture_keys(data: ReportData) -> Iterator[str]:
     for view in data.views:
         for state in view.states:
             yield from state.pictures
-    for episode in data.episodes:
-        yield from episode.pictures
     for branch in (branch for decision in data.decisions for branch in decision.branches):
         yield from _present([branch.saliency])
         if branch.example is not None:
@@ -89,10 +91,21 @@ def _decision_problems(decision: DecisionPoint, views: dict[str, MachineView]) -
         yield f"decision point {decision.key!r} has fewer than two branches"
 
 
+def _film_problems(name: str, episode: Episode, data: ReportData) -> Iterator[str]:
+    film = None if episode.film is None else data.films.get(episode.film)
+    if episode.film is not None and film is None:
+        yield f"{name} is shown by the missing film {episode.film!r}"
+    if film is not None and any(not 0 <= frame < film.frames for frame in episode.shown):
+        yield f"{name} shows a frame that its film does not have"
+    if data.codes and any(not 0 <= state < len(data.codes) for state in episode.states):
+        yield f"{name} visits a machine state without a memory code"
+
+
 def _episode_problems(name: str, episode: Episode, views: dict[str, MachineView]) -> Iterator[str]:
     steps = len(episode.nodes)
     lengths = {len(episode.symbols), len(episode.actions), len(episode.rewards), steps}
-    if len(lengths) > 1 or (episode.values is not None and len(episode.values) != steps):
+    optional = (episode.values or (), episode.states, episode.shown, *(trace.values for trace in episode.traces))
+    if len(lengths) > 1 or any(len(entries) != steps for entries in optional if entries):
         yield f"{name} has lists of different lengths"
     view = views.get(episode.view)
     if view is None:

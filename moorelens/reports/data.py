@@ -76,8 +76,18 @@ class SeedReturns(Record, frozen=True, kw_only=True):
     values: tuple[float, ...]
 
 
+class Merge(Record, frozen=True, kw_only=True):
+    """What one step of the reduction made one: `into` is the result, `parts` what it was made of, in order."""
+
+    into: str
+    parts: tuple[str, ...]
+
+
 class ReductionStep(Record, frozen=True, kw_only=True):
-    """Size after one step of the reduction; `merged` says in a few words what it brought together."""
+    """Size after one step of the reduction; `merged` says in a few words what it brought together.
+
+    `merges` are the largest of `merge_total`; `view` is the picture of the machine after this step.
+    """
 
     key: str
     title: str
@@ -87,6 +97,8 @@ class ReductionStep(Record, frozen=True, kw_only=True):
     decisions: int | None = None
     merged: str = ""
     view: ViewKey | None = None
+    merges: tuple[Merge, ...] = ()
+    merge_total: int = 0
 
 
 class Bin(Record, frozen=True, kw_only=True):
@@ -142,7 +154,10 @@ class StateView(Record, frozen=True, kw_only=True):
 
 
 class EdgeView(Record, frozen=True, kw_only=True):
-    """One drawn edge: `source` and `target` are nodes; `symbols` the most frequent of `symbol_total`."""
+    """One drawn edge: `source` and `target` are nodes; `symbols` the most frequent of `symbol_total`.
+
+    `places`: some of the steps that took it.
+    """
 
     edge: str
     source: str
@@ -154,6 +169,7 @@ class EdgeView(Record, frozen=True, kw_only=True):
     rule: str | None = None
     stochastic: bool = False
     observed: bool = True
+    places: tuple[Place, ...] = ()
 
 
 class MachineView(Record, frozen=True, kw_only=True):
@@ -235,8 +251,31 @@ class DecisionPoint(Record, frozen=True, kw_only=True):
     note: str = ""
 
 
+class Trace(Record, frozen=True, kw_only=True):
+    """One named feature of the observations of an episode, step by step (T,)."""
+
+    name: str
+    values: tuple[float, ...]
+    unit: str = ""
+
+
+class Film(Record, frozen=True, kw_only=True):
+    """Frames of `width` by `height` pixels, one below the other in PNG strips of at most `per_strip` frames."""
+
+    strips: tuple[bytes, ...]
+    width: int
+    height: int
+    per_strip: int
+    frames: int
+    alt: str
+
+
 class Episode(Record, frozen=True, kw_only=True):
-    """A recorded episode, one entry per step in every list; `nodes` index `MachineView.states` of `view`."""
+    """A recorded episode, one entry per step in every list; `nodes` index `MachineView.states` of `view`.
+
+    `number` is what a `Place` calls it. Where known: `states`, the machine state entered at each step; `shown`, the
+    frame of `film` that was seen; `traces`, the features that were seen.
+    """
 
     seed: int
     protocol: Literal["fit", "held_out", "published"]
@@ -250,7 +289,11 @@ class Episode(Record, frozen=True, kw_only=True):
     rewards: tuple[float, ...]
     values: tuple[float, ...] | None = None
     decisions: tuple[int, ...] = ()
-    pictures: tuple[PictureKey, ...] = ()
+    number: int = 0
+    states: tuple[int, ...] = ()
+    film: str | None = None
+    shown: tuple[int, ...] = ()
+    traces: tuple[Trace, ...] = ()
 
 
 class Picture(Record, frozen=True, kw_only=True):
@@ -299,7 +342,10 @@ class SaliencyPart(Record, frozen=True, kw_only=True):
 
 
 class ReportData(Record, frozen=True, kw_only=True):
-    """Everything a report shows; `intervals` are by dotted path in `summary`, such as `fidelity.closed_loop`."""
+    """Everything a report shows; `intervals` are by dotted path in `summary`, such as `fidelity.closed_loop`.
+
+    `codes`: the memory code of each machine state, a sign or digit a place, such as `+0-`.
+    """
 
     format: Literal["moorelens.report-data/1"] = REPORT_FORMAT
     subject: Subject
@@ -314,6 +360,8 @@ class ReportData(Record, frozen=True, kw_only=True):
     decisions: tuple[DecisionPoint, ...] = ()
     episodes: tuple[Episode, ...] = ()
     pictures: dict[PictureKey, Picture] = msgspec.field(default_factory=dict)
+    films: dict[str, Film] = msgspec.field(default_factory=dict)
+    codes: tuple[str, ...] = ()
     stability: StabilityPart | None = None
     saliency: SaliencyPart | None = None
     notes: tuple[str, ...] = ()
