@@ -8,6 +8,7 @@
     │   ├── MachineFileError          a machine file that is damaged or of another kind
     │   └── RunFolderError            an output or run folder that cannot be used
     ├── EnvironmentFailure            an environment that died or returned what it must not
+    ├── PolicyFailure                 a policy that answered with NaN while it was played
     ├── StageError                    a stage that could not finish
     ├── StorageError                  a file that could not be written
     ├── LayoutTimeout                 a drawing that Graphviz could not lay out in time
@@ -56,6 +57,10 @@ class RunFolderError(RequestError):
 
 class EnvironmentFailure(MooreLensError):
     """An environment raised, or returned what it must not, while it was being played."""
+
+
+class PolicyFailure(MooreLensError):
+    """A policy answered with numbers that are not finite while it was being played."""
 
 
 class StageError(MooreLensError):

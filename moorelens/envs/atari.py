@@ -11,7 +11,7 @@ from ale_py import roms
 
 from moorelens.envs import names
 from moorelens.envs.config import EnvironmentRequest, EnvironmentSpec
-from moorelens.envs.frames import SIZE, Preprocessor
+from moorelens.envs.frames import SIZE, Preprocessor, ScreenMemory
 from moorelens.envs.games import game_of, rom_name
 from moorelens.errors import EnvironmentFailure, EnvironmentRequestError
 
@@ -46,13 +46,18 @@ class AtariEpisode:
     seeds play the same game.
     """
 
-    def __init__(self, request: EnvironmentRequest, seed: int, *, frames: bool = True) -> None:
-        """Load the game, not played before `reset`; without `frames`, observations are black and cost nothing."""
+    def __init__(
+        self, request: EnvironmentRequest, seed: int, *, frames: bool = True, memory: ScreenMemory | None = None
+    ) -> None:
+        """Load the game, not played before `reset`; without `frames`, observations are black and cost nothing.
+
+        `memory`: what is shared with other episodes of the same game, to prepare each distinct screen once.
+        """
         self._id, self._seed, self._noops = request.id, seed, request.noops
         self._request = request
         self._emulator = _emulator(request, seed=seed)
         self._actions = _actions(request, self._emulator)
-        self._observe = Preprocessor(game_of(request.id).crop)
+        self._observe = Preprocessor(game_of(request.id).crop, memory=memory)
         self._frames = frames
         self._fresh = True
         self._steps = 0

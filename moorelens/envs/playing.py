@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from moorelens.envs.config import EnvironmentRequest
-from moorelens.envs.episodes import EpisodeBatch, open_episodes
+from moorelens.envs.episodes import EpisodeBatch, OverlappingBatch, Requests, Step, open_episodes
+from moorelens.envs.identity import frame_key
 from moorelens.envs.rollouts import Rollouts
 from moorelens.errors import OptionError
 from moorelens.runs.progress import NullProgress, Progress
+
+if TYPE_CHECKING:
+    from moorelens.envs.pool import Workers
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
@@ -40,18 +44,18 @@ class RecordingPlayer(Player, Protocol):
 
 
 def play(
-    request: EnvironmentRequest,
+    request: Requests,
     seeds: Sequence[int],
     player: Player,
     *,
-    workers: int = 1,
+    workers: int | Workers = 1,
     max_steps: int | None = None,
     progress: Progress | None = None,
 ) -> Rollouts:
     """Play one episode per seed to its end and return the recording.
 
-    `max_steps`: cut episodes off (truncated) after so many decisions, None for the environment's own limit.
-    Raises `EnvironmentFailure` where an environment breaks.
+    `request`, `workers`: see `open_episodes`. `max_steps`: cut episodes off (truncated) after so many decisions, None
+    for the environment's own limit. Raises `EnvironmentFailure` where an environment breaks.
     """
     if max_steps is not None and max_steps < 1:
         raise OptionError(f"An episode has at least one step and max_steps is {max_steps}: pass 1 or more, or None.")
@@ -70,26 +74,59 @@ def play_batch(
     max_steps: int | None = None,
     progress: Progress | None = None,
 ) -> Rollouts:
-    """Play the episodes of an open batch from their start; see `play`."""
+    """Play the episodes of an open batch from their start; see `play`.
+
+    Where the batch can, one group of episodes is stepped while the player thinks about another.
+    """
     recorder = _Recorder(len(seeds))
     observations = batch.reset()
     state = player.start(len(seeds))
-    rows: Rows = np.arange(len(seeds), dtype=np.intp)
-    limit = np.inf if max_steps is None else max_steps
-    done = 0
+    recording = player if isinstance(player, RecordingPlayer) else None
+    overlapping = batch if isinstance(batch, OverlappingBatch) else None
+    everyone: Rows = np.arange(len(seeds), dtype=np.intp)
+    groups = [_Group(rows, observations[rows]) for rows in (overlapping.groups() if overlapping else [everyone])]
     with (progress or NullProgress()).task("playing", total=len(seeds)) as task:
-        while len(rows):
-            actions = np.asarray(player.act(state, rows, observations), dtype=np.intp)
-            extras = player.recorded(state) if isinstance(player, RecordingPlayer) else {}
-            step = batch.step(rows, actions)
-            recorder.add(rows, observations, actions, step.rewards, extras)
-            done += 1
-            truncated = step.truncated | (done >= limit)
-            ended = step.terminated | truncated
-            recorder.end(rows[ended], step.terminated[ended], truncated[ended])
-            task.advance(int(ended.sum()))
-            rows, observations = rows[~ended], step.observations[~ended]
+        while groups:
+            for group in groups:
+                if group.begun:
+                    step = overlapping.finish(group.rows) if overlapping else batch.step(group.rows, group.actions)
+                    task.advance(group.advance(step, recorder, limit=max_steps))
+                if len(group.rows):
+                    group.actions = np.asarray(player.act(state, group.rows, group.observations), dtype=np.intp)
+                    extras = recording.recorded(state) if recording else {}
+                    if overlapping:
+                        overlapping.begin(group.rows, group.actions)
+                    group.begin(recorder, extras)
+            groups = [group for group in groups if len(group.rows)]
     return recorder.rollouts(seeds)
+
+
+@dataclass
+class _Group:
+    """Episodes that are stepped together: where they stand, and the step that has begun."""
+
+    rows: Rows
+    observations: Array
+    actions: Rows = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    columns: dict[str, Array] = field(default_factory=dict)
+    begun: bool = False
+    steps: int = 0
+
+    def begin(self, recorder: _Recorder, extras: Mapping[str, Array]) -> None:
+        """Note what was seen, chosen and said."""
+        self.columns = {"rows": self.rows, "frame": recorder.frame_ids(self.observations), "actions": self.actions}
+        self.columns |= {f"extra/{name}": np.array(array) for name, array in extras.items()}
+        self.begun = True
+
+    def advance(self, step: Step, recorder: _Recorder, *, limit: int | None) -> int:
+        """Record the step, keep the episodes that go on and return how many ended."""
+        recorder.add(self.columns | {"rewards": step.rewards})
+        self.steps += 1
+        truncated = step.truncated | (limit is not None and self.steps >= limit)
+        ended = step.terminated | truncated
+        recorder.end(self.rows[ended], step.terminated[ended], truncated[ended])
+        self.rows, self.observations = self.rows[~ended], step.observations[~ended]
+        return int(ended.sum())
 
 
 class _Recorder:
@@ -102,10 +139,9 @@ class _Recorder:
         self._terminated = np.zeros(episodes, dtype=bool)
         self._truncated = np.zeros(episodes, dtype=bool)
 
-    def add(self, rows: Rows, observations: Array, actions: Array, rewards: Array, extras: Mapping[str, Array]) -> None:
-        columns = {"rows": rows, "frame": self._frame_ids(observations), "actions": actions, "rewards": rewards}
-        for name, array in (columns | {f"extra/{name}": array for name, array in extras.items()}).items():
-            self._columns.setdefault(name, []).append(np.array(array))
+    def add(self, columns: Mapping[str, Array]) -> None:
+        for name, array in columns.items():
+            self._columns.setdefault(name, []).append(array)
 
     def end(self, rows: Rows, terminated: Array, truncated: Array) -> None:
         self._terminated[rows] = terminated
@@ -135,10 +171,11 @@ class _Recorder:
             },
         )
 
-    def _frame_ids(self, observations: Array) -> npt.NDArray[np.int64]:
+    def frame_ids(self, observations: Array) -> npt.NDArray[np.int64]:
+        """Return the numbers (b,) of `observations (b, *obs)`; those seen for the first time are kept."""
         ids = np.empty(len(observations), dtype=np.int64)
         for i, observation in enumerate(observations):
-            key = observation.tobytes()
+            key = frame_key(observation)
             known = self._known.get(key)
             if known is None:
                 known = self._known[key] = len(self._frames)

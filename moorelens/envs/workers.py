@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import multiprocessing
+from collections import defaultdict
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from moorelens.envs.atari import AtariEpisode
 from moorelens.envs.config import EnvironmentRequest
-from moorelens.envs.episodes import Step
-from moorelens.envs.frames import SIZE
-from moorelens.errors import EnvironmentFailure, MooreLensError
+from moorelens.envs.episodes import Requests, Step, per_seed
+from moorelens.envs.frames import ScreenMemory
+from moorelens.envs.pool import Workers, shared_size, shared_views
 
 Rows = npt.NDArray[np.intp]
-_SHAPES: dict[str, tuple[tuple[int, ...], str]] = {
-    "observations": ((1, SIZE, SIZE), "u1"),
-    "screens": ((210, 160, 3), "u1"),
-    "rams": ((128,), "u1"),
-    "rewards": ((), "f8"),
-    "ended": ((2,), "u1"),
-}
 
 
 class AtariBatch:
     """N games in this process."""
 
-    def __init__(self, request: EnvironmentRequest, seeds: Sequence[int], *, frames: bool = True) -> None:
+    def __init__(self, request: Requests, seeds: Sequence[int], *, frames: bool = True) -> None:
         """Load one emulator per seed; without `frames`, observations are black (for players that read the memory)."""
-        self._request, self._frames = request, frames
-        self._episodes = [AtariEpisode(request, int(seed), frames=frames) for seed in seeds]
+        self._requests, self._frames = per_seed(request, seeds), frames
+        self._memories: defaultdict[str, ScreenMemory] = defaultdict(ScreenMemory)
+        self._episodes = [self._episode(of, int(seed)) for of, seed in zip(self._requests, seeds, strict=True)]
 
     def reset(self) -> npt.NDArray[np.uint8]:
         """Start all games over and return the first observations (N, 1, 80, 80)."""
@@ -49,7 +41,7 @@ class AtariBatch:
 
     def restart(self, row: int, seed: int, *, request: EnvironmentRequest | None = None) -> npt.NDArray[np.uint8]:
         """Replace the game of `row` by that of another seed, or request; return its first observation (1, 80, 80)."""
-        self._episodes[row] = AtariEpisode(request or self._request, seed, frames=self._frames)
+        self._episodes[row] = self._episode(request or self._requests[row], seed)
         return self._episodes[row].reset()
 
     def screens(self, rows: Rows) -> npt.NDArray[np.uint8]:
@@ -63,27 +55,31 @@ class AtariBatch:
     def close(self) -> None:
         """Nothing to let go of."""
 
+    def _episode(self, request: EnvironmentRequest, seed: int) -> AtariEpisode:
+        return AtariEpisode(request, seed, frames=self._frames, memory=self._memories[request.id])
+
 
 class WorkerBatch:
     """N games dealt round-robin to worker processes; same outcomes as `AtariBatch`, row by row."""
 
-    def __init__(self, request: EnvironmentRequest, seeds: Sequence[int], workers: int) -> None:
-        """Start the workers (spawned, so that no thread or lock of this process is copied)."""
-        context = multiprocessing.get_context("spawn")
-        self._workers = min(workers, len(seeds))
-        self._memory = SharedMemory(create=True, size=_size(len(seeds)))
-        self._arrays = _views(self._memory, len(seeds))
-        self._pipes: list[Connection] = []
-        self._processes: list[Any] = []
-        for index in range(self._workers):
-            here, there = context.Pipe()
-            arguments = (there, self._memory.name, request, list(map(int, seeds)), index, self._workers)
-            process = context.Process(target=_serve, args=arguments, daemon=True)
-            process.start()
-            there.close()
-            self._pipes.append(here)
-            self._processes.append(process)
+    def __init__(self, request: Requests, seeds: Sequence[int], workers: int | Workers) -> None:
+        """Open the games; a number of workers starts that many for this batch, a pool is used and left running."""
+        self._pool = workers if isinstance(workers, Workers) else Workers(min(workers, len(seeds)))
+        self._owned = self._pool is not workers
+        self._count = min(self._pool.count, len(seeds))
+        self._asked: set[int] = set()
+        self._pool.take()
+        self._memory = SharedMemory(create=True, size=shared_size(len(seeds)))
+        self._arrays = shared_views(self._memory, len(seeds))
         self._everyone: Rows = np.arange(len(seeds), dtype=np.intp)
+        try:
+            for worker in range(self._count):
+                requests, numbers = list(per_seed(request, seeds)), [int(seed) for seed in seeds]
+                self._send(worker, ("open", self._memory.name, requests, numbers))
+            self._receive(range(self._count))
+        except BaseException:
+            self.close()
+            raise
 
     def reset(self) -> npt.NDArray[np.uint8]:
         """Start all games over and return the first observations (N, 1, 80, 80)."""
@@ -92,7 +88,21 @@ class WorkerBatch:
 
     def step(self, rows: Rows, actions: Rows) -> Step:
         """Take `actions (b,)` in the games of `rows (b,)`."""
-        self._ask("step", rows, actions)
+        self.begin(rows, actions)
+        return self.finish(rows)
+
+    def groups(self) -> list[Rows]:
+        """Return rows that can be stepped while others are thought about: the games of every second worker."""
+        owner = self._everyone % self._count
+        return [found for half in (0, 1) if len(found := self._everyone[owner % 2 == half])]
+
+    def begin(self, rows: Rows, actions: Rows) -> None:
+        """Let the workers step the games of `rows (b,)`, of workers with nothing else to do, and return at once."""
+        self._begin("step", rows, actions)
+
+    def finish(self, rows: Rows) -> Step:
+        """Wait for what `begin` began with the same `rows`."""
+        self._receive(self._owners(rows))
         ended = self._arrays["ended"][rows].astype(bool)
         return Step(self._arrays["observations"][rows], self._arrays["rewards"][rows], ended[:, 0], ended[:, 1])
 
@@ -107,91 +117,45 @@ class WorkerBatch:
         return np.asarray(self._arrays["rams"][rows])
 
     def close(self) -> None:
-        """End the workers and free the shared memory."""
-        for pipe in self._pipes:
-            pipe.close()
-        for process in self._processes:
-            process.join(timeout=5.0)
-            if process.is_alive():
-                process.kill()
-                process.join()
-        self._pipes, self._arrays = [], {}
+        """Close the games and free the shared memory; workers that were started for this batch end."""
+        if not self._arrays:
+            return
+        # After a failure some may still be stepping, or are gone: such workers are ended and not asked again.
+        usable = not self._asked
+        if usable and not self._owned:
+            for worker in range(self._count):
+                self._send(worker, ("close",))
+            self._receive(range(self._count))
+        self._pool.give_back(usable=usable and not self._owned)
+        self._arrays = {}
         self._memory.close()
         self._memory.unlink()
 
-    def _ask(self, verb: str, rows: Rows, actions: Rows | None = None) -> None:
-        asked = []
-        for index, pipe in enumerate(self._pipes):
-            mine = np.flatnonzero(rows % self._workers == index)
-            if len(mine):
-                chosen = [] if actions is None else actions[mine].tolist()
-                self._guarded(pipe.send, (verb, rows[mine].tolist(), chosen))
-                asked.append(pipe)
+    def _ask(self, verb: str, rows: Rows) -> None:
+        self._begin(verb, rows, rows)
+        self._receive(self._owners(rows))
+
+    def _begin(self, verb: str, rows: Rows, actions: Rows) -> None:
+        owners = rows % self._count
+        for worker in self._owners(rows):
+            mine = owners == worker
+            self._send(worker, (verb, rows[mine].tolist(), actions[mine].tolist()))
+
+    def _owners(self, rows: Rows) -> list[int]:
+        return sorted(set((rows % self._count).tolist()))
+
+    def _send(self, worker: int, message: tuple[object, ...]) -> None:
+        self._asked.add(worker)
+        self._pool.send(worker, message)
+
+    def _receive(self, workers: Sequence[int]) -> None:
         # All answers are read before any failure is raised, so that no stale answer is left in a pipe.
-        failures = [answer for answer in [self._guarded(pipe.recv) for pipe in asked] if answer is not None]
+        failures = []
+        for worker in workers:
+            answer = self._pool.receive(worker)
+            self._asked.discard(worker)
+            if answer is not None:
+                failures.append(answer)
         if failures:
             kind, text = failures[0]
             raise kind(text)
-
-    def _guarded(self, function: Any, *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except (EOFError, OSError) as error:
-            raise EnvironmentFailure(
-                "A worker process must live as long as its games and one ended early: it was killed, probably for "
-                "memory, "
-                "so use fewer workers or episodes."
-            ) from error
-
-
-def _size(episodes: int) -> int:
-    return sum(episodes * int(np.prod(shape, dtype=int)) * np.dtype(kind).itemsize for shape, kind in _SHAPES.values())
-
-
-def _views(memory: SharedMemory, episodes: int) -> dict[str, npt.NDArray[Any]]:
-    views, offset = {}, 0
-    # Largest items first, so that every array starts at a multiple of its item size.
-    for name, (shape, kind) in sorted(_SHAPES.items(), key=lambda item: -np.dtype(item[1][1]).itemsize):
-        view: npt.NDArray[Any] = np.ndarray((episodes, *shape), dtype=kind, buffer=memory.buf, offset=offset)
-        views[name] = view
-        offset += view.nbytes
-    return views
-
-
-def _serve(
-    pipe: Connection, memory_name: str, request: EnvironmentRequest, seeds: list[int], index: int, of: int
-) -> None:
-    """Run in a worker: play the games of rows index, index + of, ... until the pipe closes."""
-    memory = SharedMemory(name=memory_name)
-    arrays = _views(memory, len(seeds))
-    episodes: dict[int, Any] = {}
-    while True:
-        try:
-            verb, rows, actions = pipe.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
-            break
-        answer: tuple[type[MooreLensError], str] | None = None
-        try:
-            for i, row in enumerate(rows):
-                if row not in episodes:
-                    episodes[row] = AtariEpisode(request, seeds[row])
-                _do(verb, episodes[row], arrays, row, actions[i] if actions else 0)
-        except MooreLensError as error:
-            answer = (type(error), str(error))
-        pipe.send(answer)
-    arrays = {}
-    memory.close()
-
-
-def _do(verb: str, episode: Any, arrays: dict[str, npt.NDArray[Any]], row: int, action: int) -> None:
-    if verb == "reset":
-        arrays["observations"][row] = episode.reset()
-    elif verb == "step":
-        observation, reward, terminated, truncated = episode.step(action)
-        arrays["observations"][row] = observation
-        arrays["rewards"][row] = reward
-        arrays["ended"][row] = (terminated, truncated)
-    elif verb == "screens":
-        arrays["screens"][row] = episode.screen()
-    else:
-        arrays["rams"][row] = episode.ram()

@@ -1,43 +1,29 @@
-"""Reading symbols: from observations to features to symbol codes, each distinct frame evaluated once."""
+"""Reading symbols: from observations to features to symbol codes, each distinct image evaluated once."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from moorelens.envs.rollouts import Rollouts
 from moorelens.fsm.network import MooreMachineNetwork
-from moorelens.policies.base import RecurrentPolicy, to_input
 from moorelens.policies.batching import evaluate_in_chunks
+from moorelens.policies.reading import VECTOR_CHUNK, FeatureReader, features_of
+
+__all__ = ["FeatureReader", "SymbolReader", "codes_of", "features_of", "symbol_codes_of"]
 
 Array = npt.NDArray[Any]
 Codes = npt.NDArray[np.int8]
-
-_VECTOR_CHUNK, _IMAGE_CHUNK = 64, 2
-
-
-def features_of(policy: RecurrentPolicy, observations: Array) -> Tensor:
-    """Return the features (B, F) of `observations (B, *obs)`; a row's result is the same bits in any batch."""
-    chunk = _IMAGE_CHUNK if observations.ndim > 2 else _VECTOR_CHUNK
-    if not len(observations):
-        return torch.zeros(0, policy.spec.feature_size)
-    parts = [
-        evaluate_in_chunks(policy.features, to_input(observations[start : start + 4096]), chunk=chunk)[0]
-        for start in range(0, len(observations), 4096)
-    ]
-    return torch.cat(parts)
 
 
 def codes_of(network: MooreMachineNetwork, features: Tensor) -> Codes:
     """Return the symbol codes (B, L) of `features (B, F)`."""
     if not len(features):
         return network.symbol_codes(features[:0]).numpy()
-    return evaluate_in_chunks(network.symbol_codes, features, chunk=_VECTOR_CHUNK)[0].numpy()
+    return evaluate_in_chunks(network.symbol_codes, features, chunk=VECTOR_CHUNK)[0].numpy()
 
 
 def symbol_codes_of(network: MooreMachineNetwork, rollouts: Rollouts) -> Codes:
@@ -45,36 +31,33 @@ def symbol_codes_of(network: MooreMachineNetwork, rollouts: Rollouts) -> Codes:
     return codes_of(network, features_of(network.policy, rollouts.frames))[rollouts.frame_index]
 
 
-class FeatureReader:
-    """Reads the features of observations; frames that come again, as they do in games, are looked up.
-
-    The feature net is never trained here, so one reader serves every quantiser of a policy.
-    """
-
-    def __init__(self, policy: RecurrentPolicy) -> None:
-        self._policy = policy
-        self._image = len(policy.spec.observation_shape) > 1
-        self._known: dict[bytes, Tensor] = {}
-
-    def features(self, observations: Array) -> Tensor:
-        """Return the features (b, F) of `observations (b, *obs)`."""
-        if not self._image:
-            return features_of(self._policy, observations)
-        keys = [hashlib.blake2b(observation.tobytes(), digest_size=16).digest() for observation in observations]
-        fresh = list({key: i for i, key in enumerate(keys) if key not in self._known}.values())
-        if fresh:
-            found = features_of(self._policy, observations[fresh])
-            self._known |= {keys[i]: found[j].clone() for j, i in enumerate(fresh)}
-        return torch.stack([self._known[key] for key in keys])
-
-
 class SymbolReader:
-    """Reads the symbol codes of observations."""
+    """Reads the symbol codes of observations; those of images that come again are looked up."""
 
     def __init__(self, network: MooreMachineNetwork, *, features: FeatureReader | None = None) -> None:
         self._network = network
         self._features = features or FeatureReader(network.policy)
+        self._known: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
+        self._codes: Codes = np.zeros((0, 0), dtype=np.int8)
 
     def codes(self, observations: Array) -> Codes:
         """Return the symbol codes (b, L) of `observations (b, *obs)`."""
-        return codes_of(self._network, self._features.features(observations))
+        if not self._features.images or not len(observations):
+            return codes_of(self._network, self._features.features(observations))
+        numbers = self._features.numbers(observations)
+        self._grow(int(numbers.max()) + 1)
+        fresh = np.unique(numbers[~self._known[numbers]])
+        if len(fresh):
+            found = codes_of(self._network, self._features.of(fresh))
+            if not self._codes.shape[1]:
+                self._codes = np.zeros((len(self._known), found.shape[1]), dtype=found.dtype)
+            self._codes[fresh], self._known[fresh] = found, True
+        return self._codes[numbers]
+
+    def _grow(self, needed: int) -> None:
+        missing = needed - len(self._known)
+        if missing > 0:
+            missing = max(missing, 256, len(self._known))
+            self._known = np.concatenate([self._known, np.zeros(missing, dtype=np.bool_)])
+            room = np.zeros((missing, self._codes.shape[1]), dtype=np.int8)
+            self._codes = np.concatenate([self._codes, room])

@@ -11,12 +11,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from moorelens.policies.base import RecurrentPolicy, to_input
-from moorelens.policies.batching import evaluate_in_chunks
+from moorelens.errors import PolicyFailure
+from moorelens.policies.base import RecurrentPolicy
+from moorelens.policies.batching import ChunkedFunction
+from moorelens.policies.reading import FeatureReader
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
 Recordable = Literal["logits", "values", "hidden", "features"]
+
+STEP_CHUNK, _STEP_SIZES, _STEP_CALL_COST = 64, (4, 5, 6, 8, 10, 12, 16, 32), 64
 
 
 @dataclass(kw_only=True)
@@ -25,8 +29,8 @@ class PolicyMemory:
 
     hidden: Tensor
     rngs: list[np.random.Generator]
+    reader: FeatureReader
     last: dict[str, Array] = field(default_factory=dict)
-    known: dict[bytes, Tensor] = field(default_factory=dict)
 
 
 class PolicyPlayer:
@@ -35,7 +39,9 @@ class PolicyPlayer:
     `greedy`: the likeliest action (default), or else one sampled from the policy with a generator per row drawn from
     `seed`. `record`: which of logits, values, hidden (the state after the step) and features go into `Rollouts.extras`.
     `chunk`: rows per network call, padded, so that the result does not depend on how many episodes are still running
-    (default 64 for vectors, 2 for images, of which a single game shows one at a time).
+    (default 64 for vectors, 2 for images, of which a single game shows one at a time). `features`: a reader of this
+    policy that knows images from earlier episodes (default: images are forgotten at each `start`).
+    Raises `PolicyFailure` where the policy does not answer in finite numbers.
     """
 
     def __init__(
@@ -46,31 +52,34 @@ class PolicyPlayer:
         seed: int | None = None,
         record: Iterable[Recordable] = (),
         chunk: int | None = None,
+        features: FeatureReader | None = None,
     ) -> None:
         """Wrap a policy; nothing is evaluated yet."""
         self._policy, self._greedy, self._seed = policy, greedy, seed or 0
         self._record = frozenset(record)
-        self._image = len(policy.spec.observation_shape) > 1
-        self._chunk = chunk or (2 if self._image else 64)
+        self._chunk, self._reader = chunk, features
+        self._advance = ChunkedFunction(self._step, chunk=STEP_CHUNK, sizes=_STEP_SIZES, call_cost=_STEP_CALL_COST)
 
     def start(self, n: int) -> PolicyMemory:
         """Return the memory of `n` fresh episodes."""
         with torch.no_grad():
             hidden = self._policy.initial_state(n).clone()
         rngs = [] if self._greedy else [np.random.default_rng([self._seed, row]) for row in range(n)]
-        return PolicyMemory(hidden=hidden, rngs=rngs)
+        reader = self._reader or FeatureReader(self._policy, chunk=self._chunk)
+        return PolicyMemory(hidden=hidden, rngs=rngs, reader=reader)
 
     def act(self, state: PolicyMemory, rows: Rows, observations: Array) -> npt.NDArray[np.intp]:
         """Choose actions (b,) for `observations (b, *obs)` of `rows (b,)`."""
-        features = self._features(state, observations)
+        features = state.reader.features(observations)
         index = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-        hidden, logits, *value = evaluate_in_chunks(self._step, features, state.hidden[index], chunk=64)
+        hidden, logits, *value = self._advance(features, state.hidden[index])
         state.hidden[index] = hidden
         found = {"logits": logits, "hidden": hidden, "features": features} | ({"values": value[0]} if value else {})
         state.last = {name: found[name].cpu().numpy() for name in sorted(self._record & found.keys())}
-        if self._greedy:
-            return np.asarray(logits.argmax(dim=1).cpu().numpy(), dtype=np.intp)
-        return self._sample(state, rows, logits)
+        scores = logits.cpu().numpy()
+        if not np.isfinite(scores).all():
+            raise PolicyFailure(_no_number(self._policy, rows, scores))
+        return np.asarray(scores.argmax(axis=1), dtype=np.intp) if self._greedy else self._sample(state, rows, logits)
 
     def recorded(self, state: PolicyMemory) -> Mapping[str, Array]:
         """Return what `record` asked for, for the rows of the last `act`."""
@@ -81,22 +90,17 @@ class PolicyPlayer:
         logits, value = self._policy.heads(hidden)
         return (hidden, logits) if value is None else (hidden, logits, value)
 
-    def _features(self, state: PolicyMemory, observations: Array) -> Tensor:
-        if not self._image:
-            return evaluate_in_chunks(self._policy.features, self._input(observations), chunk=self._chunk)[0]
-        # Images repeat between episodes (and within one, while nothing moves): each distinct one is evaluated once.
-        keys = [observation.tobytes() for observation in observations]
-        fresh = list({key: i for i, key in enumerate(keys) if key not in state.known}.values())
-        if fresh:
-            found = evaluate_in_chunks(self._policy.features, self._input(observations[fresh]), chunk=self._chunk)[0]
-            state.known |= {keys[i]: found[j] for j, i in enumerate(fresh)}
-        return torch.stack([state.known[key] for key in keys])
-
-    def _input(self, observations: Array) -> Tensor:
-        return to_input(observations)
-
     def _sample(self, state: PolicyMemory, rows: Rows, logits: Tensor) -> npt.NDArray[np.intp]:
         cumulative = torch.softmax(logits.double(), dim=1).cumsum(dim=1).cpu().numpy()
         draws = np.array([state.rngs[row].random() for row in rows])
         chosen = (cumulative < draws[:, None] * cumulative[:, -1:]).sum(axis=1)
         return np.asarray(np.minimum(chosen, cumulative.shape[1] - 1), dtype=np.intp)
+
+
+def _no_number(policy: RecurrentPolicy, rows: Rows, logits: Array) -> str:
+    row = int(np.asarray(rows)[~np.isfinite(logits).all(axis=1)][0])
+    return (
+        f"A policy answers every observation with finite logits and that for {policy.spec.env_id} gave NaN or infinity "
+        f"in episode {row} of those played: its weights or an observation are out of range, so check them with "
+        "moorelens.testing.check_policy."
+    )

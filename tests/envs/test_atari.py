@@ -15,11 +15,12 @@ import pytest
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.description import describe
 from moorelens.envs.episodes import open_episodes
-from moorelens.envs.frames import Preprocessor, prepare
+from moorelens.envs.frames import Preprocessor, ScreenMemory, prepare
 from moorelens.envs.games import game_of, rom_name
 from moorelens.envs.playing import play
-from moorelens.envs.workers import AtariBatch
-from moorelens.errors import EnvironmentFailure, EnvironmentRequestError
+from moorelens.envs.pool import Workers
+from moorelens.envs.workers import AtariBatch, WorkerBatch
+from moorelens.errors import EnvironmentFailure, EnvironmentRequestError, InvariantError
 from moorelens.policies.load import open_policy
 from moorelens.policies.players import PolicyPlayer
 
@@ -82,6 +83,25 @@ def test_the_stretch_is_per_frame_and_in_scipys_order() -> None:
         80,
     )
     assert prepare(np.repeat(ramp, 80, axis=0)).shape == (80, 80)
+
+
+def test_what_is_remembered_of_earlier_frames_changes_nothing() -> None:
+    rng = np.random.default_rng(3)
+    palette = rng.integers(0, 256, (256, 3), dtype=np.uint8)
+    remembering = [Preprocessor((slice(10, 110), slice(0, 100)), memory=memory) for memory in (None, ScreenMemory(3))]
+    screen = rng.integers(0, 4, (120, 100), dtype=np.uint8)
+    for t in range(40):
+        if t % 8 == 7:
+            screen = np.full_like(screen, t)  # one new colour only
+        elif t % 3:
+            top = int(rng.integers(0, 100))
+            screen[top : top + t // 2] = rng.integers(0, 4 + t // 4, (len(screen[top : top + t // 2]), 100))
+        colours = palette[screen]
+        expected = prepare(colours[10:110].mean(axis=2))
+        for prepared in remembering:
+            found = prepared(screen, colours.copy)
+            assert np.array_equal(found[0], expected)
+            found[:] = 0  # what is handed out is not what is remembered
 
 
 @pytest.mark.parametrize(
@@ -156,23 +176,59 @@ def test_worker_processes_and_this_process_play_the_same_games() -> None:
     here = play(HELD_OUT, [5, 6, 7], Random(), max_steps=40)
     there = play(HELD_OUT, [5, 6, 7], Random(), max_steps=40, workers=2)
     assert here.to_bytes() == there.to_bytes()
-    batch = open_episodes(HELD_OUT, [5, 6, 7], workers=2)
-    try:
+
+
+def test_a_pool_of_workers_serves_one_batch_after_another() -> None:
+    with Workers(2) as pool:
+        first = play(HELD_OUT, [5, 6, 7], Random(), max_steps=20, workers=pool)
+        processes = list(pool._processes)
+        second = play([PONG, HELD_OUT], [5, 6], Random(), max_steps=20, workers=pool)
+        assert pool._processes == processes and all(process.is_alive() for process in processes)
+        assert first.to_bytes() == play(HELD_OUT, [5, 6, 7], Random(), max_steps=20).to_bytes()
+        assert second.to_bytes() == play([PONG, HELD_OUT], [5, 6], Random(), max_steps=20).to_bytes()
+        batch = WorkerBatch(HELD_OUT, [5, 6, 7], pool)
+        with pytest.raises(InvariantError, match="one batch of games at a time"):
+            WorkerBatch(HELD_OUT, [5], pool)
         batch.reset()
         alone = AtariBatch(HELD_OUT, [7])
         alone.reset()
-        rows, first = np.array([2]), np.array([0])
-        assert np.array_equal(batch.screens(rows), alone.screens(first))  # type: ignore[attr-defined]
-        assert np.array_equal(batch.rams(rows), alone.rams(first))  # type: ignore[attr-defined]
+        rows, only = np.array([2]), np.array([0])
+        assert np.array_equal(batch.screens(rows), alone.screens(only))
+        assert np.array_equal(batch.rams(rows), alone.rams(only))
         with pytest.raises(EnvironmentFailure, match=r"one of 0\.\.2"):
             batch.step(np.array([0, 1]), np.array([0, 9]))
         batch.step(np.array([0, 1]), np.array([0, 1]))
-        batch._processes[0].kill()  # type: ignore[attr-defined]
-        batch._processes[0].join()  # type: ignore[attr-defined]
+        processes[0].kill()
+        processes[0].join()
         with pytest.raises(EnvironmentFailure, match="ended early"):
             batch.step(np.array([0, 1]), np.array([0, 1]))
-    finally:
         batch.close()
+        assert not any(process.is_alive() for process in processes)
+        # What broke is replaced by the next batch.
+        assert play(PONG, [0, 1], Random(), max_steps=5, workers=pool).lengths.tolist() == [5, 5]
+        with pytest.raises(ZeroDivisionError):
+            play(PONG, [0, 1], Failing(), max_steps=5, workers=pool)
+        assert play(PONG, [0, 1], Random(), max_steps=5, workers=pool).lengths.tolist() == [5, 5]
+        processes = list(pool._processes)
+    assert not any(process.is_alive() for process in processes)
+
+
+class Failing:
+    """A player that breaks while a group of games is being stepped."""
+
+    def start(self, n: int) -> list[int]:
+        return []
+
+    def act(self, state: list[int], rows: Any, observations: Any) -> Any:
+        state.append(len(rows))
+        return np.zeros(len(rows), dtype=np.intp) if len(state) < 2 else 1 // 0
+
+
+def test_every_seed_has_a_request_or_all_share_one() -> None:
+    with pytest.raises(EnvironmentRequestError, match="2 for 3 seeds"):
+        open_episodes([PONG, HELD_OUT], [0, 1, 2])
+    with pytest.raises(EnvironmentRequestError, match="At least one worker"):
+        Workers(0)
 
 
 def test_seeds_matter_only_where_chance_plays() -> None:
@@ -200,7 +256,7 @@ def test_a_reset_replays_the_same_game() -> None:
         frames = [batch.reset()[0]]
         frames += [batch.step(row, np.array([t % 3])).observations[0] for t in range(30)]
         seen.append(np.stack(frames))
-    assert np.array_equal(*seen)
+    assert np.array_equal(seen[0], seen[1])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,187 @@
+"""Processes that step Atari games: kept for as long as their owner wants, one batch of games after another."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import defaultdict
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.shared_memory import SharedMemory
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from moorelens.envs.atari import AtariEpisode
+from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.frames import SIZE, ScreenMemory
+from moorelens.errors import EnvironmentFailure, EnvironmentRequestError, InvariantError, MooreLensError
+
+Array = npt.NDArray[Any]
+Message = tuple[Any, ...]
+_SHAPES: dict[str, tuple[tuple[int, ...], str]] = {
+    "observations": ((1, SIZE, SIZE), "u1"),
+    "screens": ((210, 160, 3), "u1"),
+    "rams": ((128,), "u1"),
+    "rewards": ((), "f8"),
+    "ended": ((2,), "u1"),
+}
+
+
+class Workers:
+    """`count` processes, started when they are first needed; a context manager, or `close` it.
+
+    They are spawned, so that no thread or lock of this process is copied, and end with it, however it ends. They serve
+    one batch of games at a time; a failure in one ends them, and the next batch begins with new ones.
+    """
+
+    def __init__(self, count: int) -> None:
+        """Start nothing yet. Raises `EnvironmentRequestError` for less than one."""
+        if count < 1:
+            raise EnvironmentRequestError(f"At least one worker must step the episodes, not {count}: pass 1 or more.")
+        self.count = count
+        self._pipes: list[Connection] = []
+        self._processes: list[Any] = []
+        self._busy = False
+
+    def __enter__(self) -> Workers:
+        """Return the pool."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End the processes."""
+        self.close()
+
+    def start(self) -> None:
+        """Start the processes that do not run yet; they are ready when their first batch is."""
+        context = multiprocessing.get_context("spawn")
+        while len(self._processes) < self.count:
+            here, there = context.Pipe()
+            process = context.Process(target=_serve, args=(there,), daemon=True)
+            process.start()
+            there.close()
+            self._pipes.append(here)
+            self._processes.append(process)
+
+    def close(self) -> None:
+        """End the processes; a later batch starts new ones."""
+        for pipe in self._pipes:
+            pipe.close()
+        for process in self._processes:
+            process.join(timeout=5.0)
+            if process.is_alive():
+                process.kill()
+                process.join()
+        self._pipes, self._processes, self._busy = [], [], False
+
+    def take(self) -> None:
+        """Start what does not run and reserve it for one batch of games."""
+        if self._busy:
+            raise InvariantError("Workers serve one batch of games at a time and one is open: close it first.")
+        self.start()
+        self._busy = True
+
+    def give_back(self, *, usable: bool) -> None:
+        """End the reservation; processes that may still be at work, or are dead, are ended."""
+        self._busy = False
+        if not usable:
+            self.close()
+
+    def send(self, worker: int, message: Message) -> None:
+        """Ask one process for something; its answer must be received before it is asked again."""
+        _guarded(lambda: self._pipes[worker].send(message))
+
+    def receive(self, worker: int) -> tuple[type[MooreLensError], str] | None:
+        """Wait for the answer of one process: None, or the error that it met."""
+        answer: tuple[type[MooreLensError], str] | None = _guarded(self._pipes[worker].recv)
+        return answer
+
+
+def shared_size(episodes: int) -> int:
+    """Return the bytes of memory that so many episodes write their outcomes to."""
+    return sum(episodes * int(np.prod(shape, dtype=int)) * np.dtype(kind).itemsize for shape, kind in _SHAPES.values())
+
+
+def shared_views(memory: SharedMemory, episodes: int) -> dict[str, Array]:
+    """Return that memory as arrays by name, each with a row per episode."""
+    views, offset = {}, 0
+    # Largest items first, so that every array starts at a multiple of its item size.
+    for name, (shape, kind) in sorted(_SHAPES.items(), key=lambda item: -np.dtype(item[1][1]).itemsize):
+        view: Array = np.ndarray((episodes, *shape), dtype=kind, buffer=memory.buf, offset=offset)
+        views[name] = view
+        offset += view.nbytes
+    return views
+
+
+def _guarded(function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except (EOFError, OSError) as error:
+        raise EnvironmentFailure(
+            "A worker process must live as long as its games and one ended early: it was killed, probably for "
+            "memory, so use fewer workers or episodes."
+        ) from error
+
+
+def _serve(pipe: Connection) -> None:
+    """Run in a worker: do what is asked, batch after batch, until the pipe closes."""
+    games = None
+    memories: defaultdict[str, ScreenMemory] = defaultdict(ScreenMemory)
+    while True:
+        try:
+            verb, *details = pipe.recv()
+        except (EOFError, OSError, KeyboardInterrupt):
+            break
+        answer: tuple[type[MooreLensError], str] | None = None
+        try:
+            if verb == "open":
+                name, requests, seeds = details
+                games = _Games(name, requests, seeds, memories)
+            elif verb == "close":
+                games = None
+            elif games is not None:
+                games.do(verb, *details)
+        except MooreLensError as error:
+            answer = (type(error), str(error))
+        try:
+            pipe.send(answer)
+        except OSError:  # the parent is gone
+            break
+
+
+class _Games:
+    """The games of one batch that one worker plays."""
+
+    def __init__(
+        self,
+        memory_name: str,
+        requests: list[EnvironmentRequest],
+        seeds: list[int],
+        memories: defaultdict[str, ScreenMemory],
+    ) -> None:
+        self._memory = SharedMemory(name=memory_name)
+        self._arrays = shared_views(self._memory, len(seeds))
+        self._requests, self._seeds, self._memories = requests, seeds, memories
+        self._episodes: dict[int, AtariEpisode] = {}
+
+    def do(self, verb: str, rows: list[int], actions: list[int]) -> None:
+        arrays = self._arrays
+        for i, row in enumerate(rows):
+            if row not in self._episodes:
+                request = self._requests[row]
+                self._episodes[row] = AtariEpisode(request, self._seeds[row], memory=self._memories[request.id])
+            episode = self._episodes[row]
+            if verb == "step":
+                arrays["observations"][row], arrays["rewards"][row], *ended = episode.step(actions[i])
+                arrays["ended"][row] = ended
+            elif verb == "reset":
+                arrays["observations"][row] = episode.reset()
+            elif verb == "screens":
+                arrays["screens"][row] = episode.screen()
+            else:
+                arrays["rams"][row] = episode.ram()
+
+    def __del__(self) -> None:
+        self._arrays.clear()
+        self._memory.close()
