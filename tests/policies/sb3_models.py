@@ -103,10 +103,12 @@ class Training:
     stack_first: bool = False
     steps: int = 256
     seed: int = 3
+    copies: int = 1
+    sharpen: bool = True
 
     def vectorised(self) -> Any:
         """Return the environments as SB3 users wrap them."""
-        vec: Any = DummyVecEnv([self.make])
+        vec: Any = DummyVecEnv([self.make] * self.copies)
         wrappers = [lambda vec: VecNormalize(vec, clip_obs=2.0)] if self.normalise else []
         if self.frames > 1:
             wrappers.insert(0 if self.stack_first else len(wrappers), lambda vec: VecFrameStack(vec, self.frames))
@@ -121,7 +123,8 @@ class Training:
             self.policy, self.vectorised(), seed=self.seed, device="cpu", policy_kwargs=self.kwargs, **self.options
         )
         model.learn(self.steps)
-        spread(model.policy)
+        if self.sharpen:
+            spread(model.policy)
         folder.mkdir(parents=True, exist_ok=True)
         model.save(folder / "model.zip")
         if model.get_vec_normalize_env() is not None:
