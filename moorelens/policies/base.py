@@ -51,6 +51,15 @@ class RecurrentPolicy(Protocol):
         ...
 
 
+@runtime_checkable
+class SamplesFromFeatures(Protocol):
+    """A memoryless policy that was trained to sample: its state holds the greedy action, not the probabilities."""
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """Return the logits (B, A) that the training sampled from, of features (B, F)."""
+        ...
+
+
 def to_input(observations: npt.NDArray[Any] | Tensor) -> Tensor:
     """Return observations as a policy reads them: float32, bytes divided by 255."""
     if isinstance(observations, np.ndarray):

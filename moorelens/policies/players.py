@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from moorelens.errors import PolicyFailure
-from moorelens.policies.base import RecurrentPolicy
+from moorelens.policies.base import RecurrentPolicy, SamplesFromFeatures
 from moorelens.policies.batching import ChunkedFunction
 from moorelens.policies.reading import FeatureReader
 
@@ -88,6 +88,8 @@ class PolicyPlayer:
     def _step(self, features: Tensor, hidden: Tensor) -> tuple[Tensor, ...]:
         hidden = self._policy.core(features, hidden)
         logits, value = self._policy.heads(hidden)
+        if not self._greedy and isinstance(self._policy, SamplesFromFeatures):
+            logits = self._policy.logits_of(features)
         return (hidden, logits) if value is None else (hidden, logits, value)
 
     def _sample(self, state: PolicyMemory, rows: Rows, logits: Tensor) -> npt.NDArray[np.intp]:

@@ -408,6 +408,12 @@ def test_the_chance_of_an_action_is_that_of_the_training(tmp_path: Path) -> None
     seen = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
     theirs = model.policy.get_distribution(seen).distribution.probs
     assert torch.allclose(policy.logits_of(policy.features(seen)).softmax(dim=-1), theirs, atol=1e-6)
+    request = EnvironmentRequest(id="CartPole-v1")
+    sampled = play(request, range(40), PolicyPlayer(policy, greedy=False, seed=1, record=("features",)))
+    wanted = policy.logits_of(torch.tensor(sampled.extras["features"])).softmax(dim=-1)[:, 1]
+    # The sum of independent coin tosses lies within four deviations of its mean.
+    deviation = float((wanted * (1 - wanted)).sum().sqrt())
+    assert abs(int(sampled.actions.sum()) - float(wanted.sum())) < 4 * deviation
     path, model = TRAININGS["DQN"].train(tmp_path / "dqn")
     policy = open_policy(f"sb3:{path}", env="CartPole-v1").policy
     chances = policy.logits_of(policy.features(seen)).softmax(dim=-1)
