@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from moorelens.cli.parsing import parse
 from moorelens.cli.printing import open_progress, print_json
-from moorelens.pipelines.run_config import VerifyConfig
+from moorelens.cli.run_text import evaluation_lines
+from moorelens.pipelines.run_config import EvaluateConfig, VerifyConfig
+from moorelens.reports.summary import encode_record
 
 _MARKS = {"holds": "ok", "fails": "FAILED", "not checked": "-"}
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Run `moorelens evaluate`; a poor score is a result."""
+    description = "Play a run's machine with every fallback, disturbed, and against rivals."
+    config, output = parse(EvaluateConfig, arguments, verb="evaluate", description=description)
+    from moorelens.pipelines.evaluate import CSV, EVALUATION, LATEX, run_evaluate
+
+    with open_progress(quiet=output.quiet) as progress:
+        found = run_evaluate(config, progress=progress)
+    if output.json:
+        print_json(b"null" if found is None else encode_record(found))
+    elif found is None:
+        print(f"Time was up before {config.run} was evaluated; the same command goes on.")
+    else:
+        files = [str(Path(config.run) / name) for name in (EVALUATION, CSV, LATEX)]
+        print("\n".join([*evaluation_lines(found), "", *files]))
+    return 0
 
 
 def verify(arguments: list[str]) -> int:

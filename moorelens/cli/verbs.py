@@ -31,6 +31,7 @@ VERBS: dict[str, Verb] = {
     "minimize": Verb("the smallest machine with the same words", "MACHINE.json", "moorelens.cli.machines:minimize"),
     "export": Verb("a machine for other tools", "MACHINE.json", "moorelens.cli.exporting:export"),
     "diff": Verb("where two machines differ", "MACHINE.json MACHINE.json", "moorelens.cli.machines:diff"),
+    "evaluate": Verb("a run's machine disturbed, and its rivals", "RUN", "moorelens.cli.runs:evaluate"),
     "verify": Verb("every number of a run computed again", "RUN", "moorelens.cli.runs:verify"),
     "train": Verb("a recurrent policy for an environment", "ENV", "moorelens.cli.training:train"),
     "zoo": Verb("the bundled policies", "list | show NAME", "moorelens.cli.zoo:zoo"),

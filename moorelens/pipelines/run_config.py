@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import msgspec
 
 from moorelens.pipelines.config import require
@@ -34,3 +37,40 @@ class VerifyConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         """Refuse a tolerance below 0; raises `OptionError`."""
         require(0.0 <= self.tolerance < 1.0, "tolerance", "a share from 0 on, below 1", self.tolerance)
+
+
+Fallback = Literal["nearest", "nearest_state", "stay", "default_action", "network", "error"]
+FALLBACKS: tuple[Fallback, ...] = ("nearest", "nearest_state", "stay", "default_action", "network", "error")
+
+
+class EvaluateConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`evaluate`: which games, which fallbacks, which disturbances."""
+
+    held_out: int | None = None
+    """Held-out games, the first of the run's seeds; as many as the run had where none is given."""
+    sticky: float | None = None
+    """Chance that the last action is taken again; else as in the run (Atari 0.25, others 0)."""
+    noops: int | None = None
+    """Atari: at most so many random no-ops at the start; else as in the run."""
+    fallback: Literal["all", "none", "nearest", "nearest_state", "stay", "default_action", "network", "error"] = "all"
+    """What the machine does where nothing was recorded: all ways one after another, only `nearest` (none), or one."""
+    disturb: Literal["auto", "none", "starts", "sticky", "noise", "all"] = "auto"
+    """Disturbances: random first actions, repeated actions, noise on features; auto: all but in Atari games."""
+    starts: int = 10
+    """starts: at most so many random actions before the player decides."""
+    noise: float = 0.05
+    """noise: standard deviation, as a share of each feature's own."""
+    rivals: Literal["all", "none"] = "all"
+    """Players without memory to beat: best action per symbol, trees, replay."""
+    max_minutes: float | None = None
+    """Stop in order after so many minutes; the same command goes on."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that nothing can be played with; raises `OptionError`."""
+        require(self.held_out is None or self.held_out >= 1, "held_out", "a whole number from 1 on", self.held_out)
+        require(self.sticky is None or 0.0 <= self.sticky <= 1.0, "sticky", "a probability in [0, 1]", self.sticky)
+        require(self.noops is None or self.noops >= 0, "noops", "a whole number from 0 on", self.noops)
+        require(self.starts >= 0, "starts", "a whole number from 0 on", self.starts)
+        require(0.0 <= self.noise < 1e6, "noise", "a number from 0 on", self.noise)
+        minutes = self.max_minutes
+        require(minutes is None or 0.0 < minutes < math.inf, "max_minutes", "a positive number of minutes", minutes)

@@ -1,0 +1,49 @@
+"""What the commands on a run say on the terminal; at most 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+
+from moorelens.cli.printing import plain
+from moorelens.reports.evaluation import Condition, Evaluation, PlayerResult, Rival
+from moorelens.reports.format import count, number, share, span
+from moorelens.reports.summary import Score
+
+WIDTH = 80
+
+
+def evaluation_lines(found: Evaluation) -> list[str]:
+    """Return every player under every condition, the rivals, and what follows for memory."""
+    lines = [f"{found.policy} in {found.env}, {len(found.seeds)} games a player"]
+    for condition in found.conditions:
+        lines += ["", *_condition(condition)]
+    if found.rivals:
+        lines += ["", f"{'against':<31}{'machine gains':>14}  {'95 % interval':<19} policy gains"]
+        lines += [_rival(rival) for rival in found.rivals]
+        lines += ["", *textwrap.wrap(found.finding, WIDTH)]
+    return [plain(line).rstrip() for line in lines]
+
+
+def _condition(condition: Condition) -> list[str]:
+    lines = textwrap.wrap(f"{condition.title}: {condition.detail}", WIDTH)
+    if condition.copies:
+        lines.append(f"{condition.copies} that replay a fit game, shifted in time, are left out")
+    lines.append(f"{'':31}{'return':>9}  {'95 % interval':<18} {'loss':>8}  gaps")
+    return lines + [_player(player) for player in condition.players]
+
+
+def _player(player: PlayerResult) -> str:
+    name = player.title if player.fallback is None else f"{player.title} ({player.fallback})"
+    loss = "" if player.loss is None else number(player.loss.mean)
+    missed = None if player.unseen is None or player.undefined is None else player.unseen + player.undefined
+    told = "" if missed is None else share(missed)
+    return f"{name[:30]:<31}{number(player.score.mean):>9}  {_interval(player.score):<18} {loss:>8}  {told}"
+
+
+def _rival(rival: Rival) -> str:
+    gain = number(rival.gain.mean)
+    return f"{rival.title[:30]:<31}{gain:>14}  {_interval(rival.gain):<19} {number(rival.policy_gain.mean):>12}"
+
+
+def _interval(score: Score) -> str:
+    return f"{count(score.n)} game" if score.low is None else span(score.low, score.high)
