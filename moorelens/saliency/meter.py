@@ -11,6 +11,8 @@ from moorelens.errors import OptionError
 from moorelens.saliency.scores import ScoreFn, select_rows
 
 MAX_BATCH = 256
+# Of a float32 result, relative: the same row gives other last bits in a batch of another size.
+ROUNDING = 16 * torch.finfo(torch.float32).eps
 
 
 def take(x: Tensor, rows: Tensor) -> Tensor:

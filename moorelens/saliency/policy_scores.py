@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from moorelens.errors import OptionError, PolicyError
 from moorelens.policies.base import RecurrentPolicy
+from moorelens.saliency.meter import ROUNDING
 from moorelens.saliency.scores import BoundScore, Space, per_row, pick, refuse_training
 
 Distance = Literal["half_sq", "value_half_sq", "kl", "tv"]
@@ -56,6 +57,7 @@ def distance_score(
 
     `kind`: `half_sq` is half the squared distance of the logits and `value_half_sq` that of the values
     (greydanus2018visualizing); `kl` is KL(reference || x) and `tv` the total variation of action probabilities.
+    Outputs that differ by rounding alone are equal: what a policy ignores is at distance 0 exactly.
     """
     start = _hidden(policy, hidden)
     with torch.no_grad():
@@ -152,6 +154,7 @@ def _value(value: Tensor | None) -> Tensor:
 
 
 def _distance(found: Tensor, wanted: Tensor, kind: Distance) -> Tensor:
+    found = _settled(found, wanted)
     if kind in ("half_sq", "value_half_sq"):
         return 0.5 * (found - wanted).square().sum(dim=1)
     if kind == "kl":
@@ -163,6 +166,7 @@ def _distance(found: Tensor, wanted: Tensor, kind: Distance) -> Tensor:
 
 
 def _sarfa(found: Tensor, wanted: Tensor, actions: Tensor) -> Tensor:
+    found = _settled(found, wanted)
     column = actions[:, None]
     fall = (wanted.softmax(dim=1) - found.softmax(dim=1)).gather(1, column).squeeze(1).clamp(min=0)
     others = torch.ones_like(found, dtype=torch.bool).scatter(1, column, False)
@@ -170,3 +174,9 @@ def _sarfa(found: Tensor, wanted: Tensor, actions: Tensor) -> Tensor:
     before = wanted[others].reshape(len(found), -1).log_softmax(dim=1)
     relevance = 1 / (1 + (rest.exp() * (rest - before)).sum(dim=1))
     return 2 * relevance * fall / (relevance + fall)
+
+
+def _settled(found: Tensor, wanted: Tensor) -> Tensor:
+    """Return `found` with entries that differ from `wanted` by rounding alone replaced by it."""
+    scale = wanted.abs().amax(dim=1, keepdim=True).clamp(min=1)
+    return torch.where((found - wanted).abs() <= ROUNDING * scale, wanted, found)
