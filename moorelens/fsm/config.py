@@ -7,19 +7,24 @@ from typing import Literal
 import msgspec
 
 from moorelens.errors import OptionError
+from moorelens.fsm.quantisers.config import Kind
 
 
 class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How the quantisers are fitted; defaults found on CartPole, Acrobot and Pong (docs/quantising.md has the runs).
 
+    `kind`: which quantiser (`moorelens.fsm.quantisers.config.REGISTRY`).
     `sizes`: (state digits, observation digits) to try, small to large; the first that keeps the return is taken unless
-    `search_all`. `restarts`: further seeds for a size that does not keep it.
+    `search_all`. They are clusters for `kmeans`, and mean nothing to `sign`.
+    `levels`: values of a digit; 2 or 3 for `qbn`, 3 or more for `fsq`.
+    `restarts`: further seeds for a size that does not keep it.
     `state_hidden`, `observation_hidden`: hidden widths as multiples of the digits (koul2019mmn: 8, and 8 and 4 for the
     state of Atari policies).
     `pretrain_updates`, `pretrain_batch`, `learning_rate`: reconstruction of features and states before insertion.
-    `rounds`: of fine-tuning at most; each plays practice episodes with the quantised network and learns from them and
-    from as many of the policy's own, in windows of `window` steps (truncated backpropagation). There are `episodes` of
-    them, or more where episodes are so short that the policy would need more for `practice_steps` (8 times at most).
+    `rounds`: of fine-tuning at most, 0 for quantisers as they were fitted; each plays practice episodes with the
+    quantised network and learns from them and from as many of the policy's own, in windows of `window` steps
+    (truncated backpropagation). There are `episodes` of them, or more where episodes are so short that the
+    policy would need more for `practice_steps` (8 times at most).
     `passes`: how often a round learns from its episodes, which cost more to play than to learn from.
     `objective`: `kl` from the policy's action probabilities, or `mse` between probabilities (the published choice).
     `state_weight`: weight of the distance between the quantised and the policy's own state.
@@ -30,8 +35,9 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `validation`: share of the episodes held out when reconstruction is judged (spec-fsm 2.4).
     """
 
+    kind: Kind = "qbn"
     sizes: tuple[tuple[int, int], ...] = ((8, 8),)
-    levels: Literal[2, 3] = 3
+    levels: int = 3
     state_hidden: tuple[int, ...] = (8,)
     observation_hidden: tuple[int, ...] = (8,)
     pretrain_updates: int = 1500
@@ -63,6 +69,8 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 f"Code sizes are pairs of 1 digit or more for state and observation, and {self.sizes} is not: pass "
                 "such as (8, 8)."
             )
-        for name in ("rounds", "episodes", "passes", "window", "evaluate_every", "patience", "selection_episodes"):
+        if self.rounds < 0:
+            raise OptionError(f"rounds is 0 or more, and {self.rounds} is not: pass a larger number.")
+        for name in ("episodes", "passes", "window", "evaluate_every", "patience", "selection_episodes"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is 1 or more, and {getattr(self, name)} is not: pass a larger number.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from moorelens.fsm.config import QuantiseConfig
 from moorelens.fsm.network import MooreMachineNetwork
-from moorelens.fsm.quantisers.qbn import TernaryQBN
+from moorelens.fsm.quantisers.base import FittableQuantiser
 from moorelens.fsm.sequences import Sequences
 from moorelens.runs.arrays import decode_arrays, encode_arrays
 
@@ -41,7 +42,9 @@ class FineTuning:
     The policy is not changed. `averaged()` is what is judged and kept.
     """
 
-    def __init__(self, network: MooreMachineNetwork, quantisers: Mapping[str, TernaryQBN], config: QuantiseConfig):
+    def __init__(
+        self, network: MooreMachineNetwork, quantisers: Mapping[str, FittableQuantiser], config: QuantiseConfig
+    ):
         self.network, self._config = network, config
         self._quantisers = dict(quantisers)
         self._parameters = [p for _, qbn in sorted(self._quantisers.items()) for p in qbn.parameters()]
@@ -90,9 +93,9 @@ class FineTuning:
             for mean, parameter in zip(self._mean, self._parameters, strict=True):
                 mean.lerp_(parameter, 1.0 - self._config.averaging)
 
-    def averaged(self) -> dict[str, TernaryQBN]:
+    def averaged(self) -> dict[str, FittableQuantiser]:
         """Return copies of the quantisers with the running mean of their weights."""
-        copies = {name: TernaryQBN(qbn.spec) for name, qbn in self._quantisers.items()}
+        copies = {name: copy.deepcopy(qbn) for name, qbn in self._quantisers.items()}
         targets = [p for _, qbn in sorted(copies.items()) for p in qbn.parameters()]
         with torch.no_grad():
             for target, mean in zip(targets, self._mean, strict=True):

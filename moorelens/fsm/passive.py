@@ -39,8 +39,8 @@ def learn_machine(
     """
     if conflict := _contradiction(traces):
         raise RequestError(
-            f"A machine answers the same symbols with the same actions, and {conflict}: these traces were not played by "
-            "a machine, so quantise the policy first."
+            f"A machine answers the same symbols with the same actions, and {conflict}: these traces were not played "
+            "by a machine, so quantise the policy first."
         )
     states = _numbered(_run(_learned(traces, method), traces))
     learned = replace(traces, states=states + np.int32(1))

@@ -17,9 +17,11 @@ from moorelens.fsm.config import QuantiseConfig
 from moorelens.fsm.finetune import FineTuning
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import NetworkPlayer
-from moorelens.fsm.pretrain import FitReport, fit_report, pretrain
+from moorelens.fsm.pretrain import FitReport
+from moorelens.fsm.quantisers.base import FittableQuantiser
+from moorelens.fsm.quantisers.config import FitSettings
 from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
-from moorelens.fsm.quantisers.qbn import OutputActivation, QBNSpec, TernaryQBN
+from moorelens.fsm.quantisers.registry import new_quantiser
 from moorelens.fsm.reading import FeatureReader
 from moorelens.fsm.seeds import episode_seeds
 from moorelens.fsm.sequences import Sequences, sequences_of, split
@@ -98,7 +100,7 @@ class QuantiserSearch:
         checkpoint: Checkpoint | None = None,
         progress: Progress | None = None,
         log: Callable[[str, Judgement], None] | None = None,
-    ) -> tuple[dict[str, TernaryQBN], QuantiseReport]:
+    ) -> tuple[dict[str, FittableQuantiser], QuantiseReport]:
         """Return the chosen quantisers (`observation`, `state`) and the report."""
         self._prepare()
         saved = checkpoint.load() if checkpoint else None
@@ -197,16 +199,14 @@ class QuantiserSearch:
         at.candidate, at.round, at.judged = number, 0, False
         at.reconstruction[number] = {}
         cut = self._validation_start()
+        settings = FitSettings(
+            updates=self.config.pretrain_updates,
+            batch=self.config.pretrain_batch,
+            learning_rate=self.config.learning_rate,
+            seed=self._seed(restart, 1),
+        )
         for name, data in (("state", self._states), ("observation", self._features)):
-            pretrain(
-                quantisers[name],
-                data[:cut],
-                updates=self.config.pretrain_updates,
-                batch=self.config.pretrain_batch,
-                learning_rate=self.config.learning_rate,
-                seed=self._seed(restart, 1),
-            )
-            at.reconstruction[number][name] = fit_report(quantisers[name], data[cut:])
+            at.reconstruction[number][name] = quantisers[name].fit(data[:cut], held_out=data[cut:], settings=settings)
         at.updates += 2 * self.config.pretrain_updates
         return FineTuning(network, quantisers, self.config)
 
@@ -216,18 +216,13 @@ class QuantiserSearch:
         # One deterministic game has no other to be judged on: its last part stands in.
         return int(self.rollouts.offsets[episodes - held]) if held else max(1, int(len(self._features) * 0.8))
 
-    def _new(self, name: str, digits: int, restart: int) -> TernaryQBN:
+    def _new(self, name: str, digits: int, restart: int) -> FittableQuantiser:
         data = self._states if name == "state" else self._features
         hidden = self.config.state_hidden if name == "state" else self.config.observation_hidden
-        spec = QBNSpec(
-            size=data.shape[1],
-            hidden=tuple(factor * digits for factor in hidden),
-            digits=digits,
-            output=_activation(data),
-            levels=self.config.levels,
-        )
         generator = torch.Generator().manual_seed(self._seed(restart, 0 if name == "state" else 2))
-        return TernaryQBN(spec, generator=generator)
+        return new_quantiser(
+            self.config.kind, data, digits=digits, hidden=hidden, levels=self.config.levels, generator=generator
+        )
 
     def _seed(self, restart: int, purpose: int) -> int:
         return int(np.random.SeedSequence([self.config.seed, restart, purpose]).generate_state(1)[0])
@@ -273,7 +268,9 @@ class QuantiserSearch:
         if at.best is None or judgement.rank() > at.best.rank():
             at.best, at.best_files = judgement, write_quantisers(quantisers)
 
-    def _judgement(self, quantisers: Mapping[str, TernaryQBN], *, candidate: int, round_number: int) -> Judgement:
+    def _judgement(
+        self, quantisers: Mapping[str, FittableQuantiser], *, candidate: int, round_number: int
+    ) -> Judgement:
         network = MooreMachineNetwork(self.policy, observation=quantisers["observation"], state=quantisers["state"])
         player = NetworkPlayer(network, features=self.reader)
         played = self._play(self._selection, player)
@@ -303,14 +300,6 @@ class QuantiserSearch:
             and len(last) == self.config.patience
             and all(j.kept and j.candidate == at.candidate for j in last)
         )
-
-
-def _activation(data: torch.Tensor) -> OutputActivation:
-    """Return the decoder's output function that can reach all of `data`."""
-    low, high = float(data.min()), float(data.max())
-    if low >= 0.0 and high <= 6.0:
-        return "relu6"
-    return "tanh" if low >= -1.0 and high <= 1.0 else "none"
 
 
 def _note(judgement: Judgement, policy_score: float) -> str:

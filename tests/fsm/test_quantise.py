@@ -21,7 +21,8 @@ from moorelens.fsm.config import QuantiseConfig
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import NetworkPlayer
 from moorelens.fsm.quantise import Judgement, QuantiserSearch
-from moorelens.fsm.quantisers.files import write_quantisers
+from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
+from moorelens.fsm.quantisers.layers import output_for
 from moorelens.fsm.reading import FeatureReader
 from moorelens.fsm.seeds import Role, episode_seeds
 from moorelens.policies.base import identity
@@ -282,13 +283,28 @@ class TestRank:
         assert len(judged) == 1, "a mean that never moves"
 
 
+@pytest.mark.parametrize("kind", ["fsq", "kmeans", "sign"])
+class TestOtherKinds:
+    def test_they_are_searched_in_the_same_way(self, kind: Any, rollouts: Rollouts) -> None:
+        found, report = search(rollouts, kind=kind, rounds=1, sizes=((4, 4),)).run()
+        assert [found[name].kind for name in ("state", "observation")] == [kind, kind]
+        assert [judgement.round for judgement in report.judgements] == [0, 1]
+
+    def test_without_rounds_they_are_judged_as_they_were_fitted(self, kind: Any, rollouts: Rollouts) -> None:
+        options: Any = {"kind": kind, "rounds": 0, "tolerance": -9.0, "restarts": 0}
+        found, report = search(rollouts, sizes=((3, 3), (5, 5)), **options).run()
+        assert [(one.candidate, one.round) for one in report.judgements] == [(0, 0), (1, 0)]
+        again = read_quantisers(write_quantisers(found))
+        assert again["state"].kind == kind
+
+
 class TestConfig:
     @pytest.mark.parametrize(
         ("options", "says"),
         [
             ({"sizes": ()}, "pairs of 1 digit or more"),
             ({"sizes": ((0, 4),)}, "pairs of 1 digit or more"),
-            ({"rounds": 0}, "rounds is 1 or more"),
+            ({"rounds": -1}, "rounds is 0 or more"),
             ({"window": 0}, "window is 1 or more"),
             ({"selection_episodes": -1}, "selection_episodes is 1 or more"),
         ],
@@ -301,4 +317,4 @@ class TestConfig:
         ("low", "high", "output"), [(0.0, 6.0, "relu6"), (-1.0, 1.0, "tanh"), (0.0, 7.0, "none"), (-1.1, 0.0, "none")]
     )
     def test_the_decoder_can_reach_what_it_must_reproduce(self, low: float, high: float, output: str) -> None:
-        assert quantise._activation(torch.tensor([[low, high]])) == output
+        assert output_for(torch.tensor([[low, high]])) == output
