@@ -12,12 +12,13 @@ import jinja2
 
 from moorelens.reports.data import MachineView, ReportData
 from moorelens.reports.figures import action_mark, share_bar
-from moorelens.reports.format import count, printable, share
+from moorelens.reports.format import printable, share
 from moorelens.reports.page import Page, ViewEntry, build_page
+from moorelens.reports.payload import payload
 from moorelens.reports.svg import clean_svg
 
-FONT_STACK = "var(--sans)"
-_EDGES_LISTED = 12
+# Run before anything is painted: what only a script can serve stays hidden without one.
+_EARLY = 'document.documentElement.classList.add("js")'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class _Shell:
     """The parts around the content: style sheet, script and the policy that allows these two and nothing else."""
 
     style: str
+    early: str
     script: str
     policy: str
 
@@ -40,56 +42,17 @@ def render_html(data: ReportData) -> bytes:
     shell = _shell()
     text = _environment().get_template("report.html.j2").render(
         data=data,
-        page={**_fields(replace(page, views=views)), "script_data": script_data(data)},
+        page={**_fields(replace(page, views=views)), "payload": payload(data)},
         style=shell.style,
+        early=shell.early,
         script=shell.script,
         policy=shell.policy,
         action_mark=action_mark,
         share_bar=share_bar,
         base64=lambda png: base64.b64encode(png).decode("ascii"),
+        played={episode.number for episode in data.episodes if episode.states},
     )  # fmt: skip
     return text.encode("utf-8")
-
-
-def script_data(data: ReportData) -> dict[str, Any]:
-    """Return what the script shows of a clicked state, by view and element id; all texts formatted."""
-    return {"views": [_view_data(view) for view in data.views]}
-
-
-def _view_data(view: MachineView) -> dict[str, Any]:
-    labels = {state.node: f"{state.label} {state.word}" for state in view.states}
-    leaving: dict[str, list[dict[str, Any]]] = {}
-    edges: dict[str, dict[str, str]] = {}
-    for edge in sorted(view.edges, key=lambda edge: -edge.count):
-        symbols = ", ".join(f"{item.symbol} \u00d7{count(item.count)}" for item in edge.symbols[:_EDGES_LISTED])
-        more = edge.symbol_total - min(len(edge.symbols), _EDGES_LISTED)
-        edges[edge.edge] = {"from": edge.source, "to": edge.target}
-        leaving.setdefault(edge.source, []).append(
-            {
-                "to": edge.target,
-                "label": labels[edge.target],
-                "share": share(edge.share),
-                "count": count(edge.count),
-                "rule": edge.rule or "",
-                "symbols": f"{symbols} and {count(more)} more" if more > 0 else symbols,
-            }
-        )
-    return {"key": view.key, "start": view.start or "", "states": _states_data(view, leaving), "edges": edges}
-
-
-def _states_data(view: MachineView, leaving: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    return {
-        state.node: {
-            "label": state.label,
-            "word": state.word,
-            "steps": f"{count(state.visits)} steps, {share(state.share)} of all",
-            "flags": ", ".join(state.flags),
-            "members": len(state.members),
-            "note": state.note,
-            "leaving": leaving.get(state.node, []),
-        }
-        for state in view.states
-    }
 
 
 def _with_svg(entry: ViewEntry, view: MachineView) -> ViewEntry:
@@ -120,10 +83,10 @@ def _shell() -> _Shell:
     assets = resources.files("moorelens.reports") / "assets"
     style, script = ((assets / name).read_text("utf-8") for name in ("report.css", "report.js"))
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
+        f"script-src '{_hash(_EARLY)}' '{_hash(script)}'; base-uri 'none'; form-action 'none'"
     )
-    return _Shell(style=style, script=script, policy=policy)
+    return _Shell(style=style, early=_EARLY, script=script, policy=policy)
 
 
 def _hash(text: str) -> str:

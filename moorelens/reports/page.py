@@ -54,6 +54,7 @@ class BranchEntry:
     has_difference: bool
     pictures: tuple[tuple[str, str], ...]
     place: str | None
+    at: tuple[int, int] | None
     forced: str | None
 
 
@@ -71,6 +72,7 @@ class DecisionEntry:
     branches_left: str | None
     dwell: str | None
     note: str
+    test: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +97,17 @@ class ViewEntry:
     note: str
     rows: tuple[StateRow, ...]
     rows_left: str | None
+    size: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TabEntry:
+    """One tab over the drawings: which view it shows, and whether the one before it led to it."""
+
+    view: int
+    title: str
+    size: str
+    follows: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +116,7 @@ class EpisodeEntry:
 
     caption: str
     strip: str
+    number: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +131,7 @@ class Page:
     verdicts: tuple[Verdict, ...]
     tables: dict[str, Table]
     views: tuple[ViewEntry, ...]
+    tabs: tuple[TabEntry, ...]
     machine_number: int
     returns_plot: str | None
     returns_number: int
@@ -126,6 +141,7 @@ class Page:
     no_decisions: str
     has_rules: bool
     episodes: tuple[EpisodeEntry, ...]
+    episodes_text: str
     methods: tuple[str, ...]
     sources: tuple[Source, ...]
 
@@ -144,17 +160,19 @@ def build_page(data: ReportData) -> Page:
         sections=_sections(data),
         verdicts=verdicts(data),
         tables=tables(data),
-        views=tuple(_view(view) for view in data.views),
+        views=tuple(_view(view, data) for view in data.views),
+        tabs=_tabs(data),
         machine_number=1,
         returns_plot=plot,
         returns_number=2 if data.views else 1,
-        decisions=tuple(_decision(decision, marks) for decision in shown),
+        decisions=tuple(decision_entry(decision, data) for decision in shown),
         # One more is not worth a fold.
         decisions_open=DECISIONS_OPEN if len(shown) > DECISIONS_OPEN + 1 else len(shown),
         decisions_left=f"{plural(left, 'lighter decision point')} are in the table only." if left > 0 else None,
         no_decisions=_no_decisions(data),
         has_rules=any(branch.rule for decision in shown for branch in decision.branches),
         episodes=tuple(_episode(episode, marks) for episode in data.episodes),
+        episodes_text=_episodes_text(data),
         methods=methods_text(data),
         sources=SOURCES,
     )
@@ -195,7 +213,30 @@ def _sections(data: ReportData) -> tuple[tuple[str, str], ...]:
     )  # fmt: skip
 
 
-def _view(view: MachineView) -> ViewEntry:
+def _tabs(data: ReportData) -> tuple[TabEntry, ...]:
+    """Return the tabs in the order of the story: as extracted, each step, reduced, then what was made otherwise."""
+    order = list(dict.fromkeys(step.view for step in data.reductions if step.view is not None))
+    places = {view.key: place for place, view in enumerate(data.views)}
+    steps = [key for key in order if key != "folded"]
+    keys = [key for key in [*steps, *places] if key in places]
+    return tuple(
+        TabEntry(
+            view=places[key],
+            title=data.views[places[key]].title,
+            size=_size(data.views[places[key]], data),
+            follows=key in steps[1:],
+        )
+        for key in dict.fromkeys(keys)
+    )
+
+
+def _size(view: MachineView, data: ReportData) -> str:
+    """Return how many states a view is a picture of, drawn or not."""
+    known = [step.states for step in data.reductions if step.view == view.key and step.states is not None]
+    return count(known[-1] if known else len(view.states))
+
+
+def _view(view: MachineView, data: ReportData) -> ViewEntry:
     labels = {state.node: state.label for state in view.states}
     leaving: dict[str, list[str]] = {}
     for edge in sorted(view.edges, key=lambda edge: -edge.count):
@@ -220,10 +261,13 @@ def _view(view: MachineView) -> ViewEntry:
         note=view.note,
         rows=rows,
         rows_left=f"{plural(left, 'further state')} are not listed." if left > 0 else None,
+        size=_size(view, data),
     )
 
 
-def _decision(decision: DecisionPoint, marks: dict[int, ActionMark]) -> DecisionEntry:
+def decision_entry(decision: DecisionPoint, data: ReportData) -> DecisionEntry:
+    """Return a decision point as shown, with what was tested at it."""
+    marks = {mark.index: mark for mark in data.actions}
     shown = decision.branches[:BRANCHES_SHOWN]
     left = len(decision.branches) - len(shown)
     rest = 1 - sum(branch.share for branch in shown)
@@ -254,6 +298,18 @@ def _decision(decision: DecisionPoint, marks: dict[int, ActionMark]) -> Decision
         else None,
         dwell=histogram(decision.dwell, title="Visits in a row") if decision.dwell else None,
         note=decision.note,
+        test=_test(decision, data),
+    )
+
+
+def _test(decision: DecisionPoint, data: ReportData) -> str | None:
+    """Return the intervention test of a decision point in a sentence, None where it was not made."""
+    rows = [] if data.saliency is None else [row for row in data.saliency.rows if row.decision == decision.key]
+    if not rows or rows[0].flip_salient is None or rows[0].flip_other is None:
+        return None
+    return (
+        f"Replacing what is marked as salient changes the branch in {share(rows[0].flip_salient)} of "
+        f"{plural(rows[0].pairs, 'pair')}, replacing as much elsewhere in {share(rows[0].flip_other)}."
     )
 
 
@@ -281,6 +337,7 @@ def _branch(branch: Branch, marks: dict[int, ActionMark]) -> BranchEntry:
         has_difference=any(value.difference is not None for value in values),
         pictures=_pictures(branch),
         place=None if example is None else _place(example),
+        at=None if example is None else (example.place.episode, example.place.step),
         forced=_forced(branch),
     )
 
@@ -334,11 +391,26 @@ _PLAYERS = {
 }  # fmt: skip
 
 
+def _episodes_text(data: ReportData) -> str:
+    """Return which of the recorded episodes are shown, and what of them."""
+    shown, recorded = len(data.episodes), len(data.summary.seeds.fit)
+    which = "The recorded episode" if recorded == shown == 1 else f"The first {shown} of {recorded} recorded episodes"
+    if recorded <= shown > 1:
+        which = "All recorded episodes"
+    filmed = sum(episode.film is not None for episode in data.episodes)
+    less = f" {plural(filmed, 'of them has', 'of them have')} pictures." if data.films and filmed < shown else ""
+    return f"{which}, from left to right.{less}"
+
+
 def _episode(episode: Episode, marks: dict[int, ActionMark]) -> EpisodeEntry:
+    return EpisodeEntry(caption=episode_caption(episode), strip=episode_strip(episode, marks), number=episode.number)
+
+
+def episode_caption(episode: Episode) -> str:
+    """Return which episode this is, who played it and how it ended."""
     player = _PLAYERS.get(episode.player, episode.player)
     end = "ended by the task" if episode.ended == "terminated" else "cut at the step limit"
-    caption = (
+    return (
         f"Seed {episode.seed} ({_PROTOCOLS[episode.protocol]}), played by the {player}: "
         f"{plural(len(episode.actions), 'step')}, return {number(episode.total)}, {end}"
     )
-    return EpisodeEntry(caption=caption, strip=episode_strip(episode, marks))

@@ -25,6 +25,9 @@ from moorelens.fsm.drawing_style import action_styles
 from moorelens.fsm.medoids import medoid
 from moorelens.fsm.predicates import StateRules, branch_rules
 from moorelens.graphviz import render
+from moorelens.pipelines.films import code_texts
+from moorelens.pipelines.reductions import heads
+from moorelens.pipelines.visits import Recording, with_visits
 from moorelens.reports.build import (
     action_marks,
     decision_point,
@@ -39,6 +42,7 @@ from moorelens.reports.data import (
     Example,
     Interval,
     MachineView,
+    Merge,
     Named,
     Picture,
     Place,
@@ -46,7 +50,9 @@ from moorelens.reports.data import (
     ReportData,
     SeedReturns,
     Subject,
+    Trace,
 )
+from moorelens.reports.films import film_of
 from moorelens.reports.summary import (
     Decisions,
     Fidelity,
@@ -140,10 +146,22 @@ def cart_pole_report(
         "machine": draw_machine(machine, styles=styles, legend=False, prefix="u-"),
     }
     decisions = _decisions(recorded, drawings["reduced"], rules)
+    pictures: dict[str, Picture] = {}
+    steps = Recording(
+        before=before, states=traces.states, offsets=traces.offsets, frames=recorded.observations,
+        frame_index=np.arange(traces.n_steps), values=recorded.observations[:, 0].astype(float),
+        feature_names=FEATURES, feature_units=UNITS,
+    )  # fmt: skip
+    decided = {decision.node: decision.key for decision in decisions}
     views = tuple(
-        machine_view(drawings[key], render(drawings[key].dot), key=key, title=title)
-        for key, title in (("reduced", "Reduced"), ("machine", "As extracted"))
-    )
+        with_visits(
+            machine_view(drawings[key], render(drawings[key].dot), key=key, title=title, decisions=marked),
+            steps, pictures=pictures, heads=entered,
+        )
+        for key, title, marked, entered in (
+            ("reduced", "Reduced", decided, heads(reduced)), ("machine", "As extracted", {}, None),
+        )
+    )  # fmt: skip
     return ReportData(
         subject=Subject(
             policy=f"zoo:{name}",
@@ -171,7 +189,8 @@ def cart_pole_report(
         reductions=_reductions(reduction.history, machine),
         views=views,
         decisions=decisions,
-        episodes=_episodes(recorded, views[0], reduced, decisions),
+        episodes=_episodes(recorded, views[0], decisions),
+        codes=code_texts(machine.state_codes),
     )
 
 
@@ -238,9 +257,7 @@ def _example(
     )
 
 
-def _episodes(
-    recorded: Recorded, view: MachineView, reduced: ReducedMachine, decisions: tuple[DecisionPoint, ...]
-) -> tuple[Episode, ...]:
+def _episodes(recorded: Recorded, view: MachineView, decisions: tuple[DecisionPoint, ...]) -> tuple[Episode, ...]:
     traces = recorded.traces
     index = {member: place for place, state in enumerate(view.states) for member in state.members}
     deciding = {state.node for state in view.states if "decision point" in state.flags}
@@ -261,6 +278,13 @@ def _episodes(
                 actions=tuple(traces.actions[rows].tolist()),
                 rewards=(1.0,) * len(nodes),
                 decisions=tuple(step for step, node in enumerate(nodes) if view.states[node].node in deciding),
+                number=number,
+                states=tuple(traces.states[rows].tolist()),
+                values=tuple(recorded.observations[rows, 0].tolist()),
+                traces=tuple(
+                    Trace(name=name, unit=UNITS[place], values=tuple(recorded.observations[rows, place].tolist()))
+                    for place, name in enumerate(FEATURES)
+                ),
             )
         )
     return tuple(episodes)
@@ -377,7 +401,9 @@ def _reductions(history: tuple[object, ...], machine: MooreMachine) -> tuple[Red
         steps.append(
             ReductionStep(
                 key=step.step, title=title, states=step.states, symbols=step.symbols, edges=step.edges,
-                decisions=decisions, merged=words,
+                decisions=decisions, merged=words, view="machine" if step.step in ("machine", "trim") else "reduced",
+                merges=(Merge(into="M1", parts=("S0", "S1")),) if step.step == "chains" else (),
+                merge_total=int(step.step == "chains"),
             )
         )  # fmt: skip
     steps.append(
@@ -450,6 +476,17 @@ def pong_report(*, states: int = 120) -> ReportData:
         )
         if made is not None:
             decisions.append(made)
+    views = tuple(
+        machine_view(drawings[key], render(drawings[key].dot), key=key, title=title)
+        for key, title in (("reduced", "Reduced"), ("machine", "As extracted"))
+    )
+    index = {member: place for place, state in enumerate(views[0].states) for member in state.members}
+    states = traces.states[:300].tolist()
+    film, shown = film_of(
+        [pong_frame((10 + step % 60, 12 + step % 50), 20 + step % 40, 30 + step % 20) for step in range(300)],
+        alt="A made-up Pong",
+    )
+    assert film is not None
     base = cart_pole_report(name="mmn_pong_gru32", env="ALE/Pong-v5")
     policy = Score(mean=21.0, low=None, high=None, n=1)
     summary = msgspec.structs.replace(
@@ -482,11 +519,17 @@ def pong_report(*, states: int = 120) -> ReportData:
         summary=summary,
         actions=action_marks(styles),
         reductions=_reductions(reduction.history, machine),
-        views=tuple(
-            machine_view(drawings[key], render(drawings[key].dot), key=key, title=title)
-            for key, title in (("reduced", "Reduced"), ("machine", "As extracted"))
-        ),
+        views=views,
         decisions=tuple(decisions),
         pictures=pictures,
-        episodes=(),
+        films={"episode-0": film},
+        codes=code_texts(machine.state_codes),
+        episodes=(
+            msgspec.structs.replace(
+                base.episodes[0], nodes=tuple(index[state] for state in states), states=tuple(states),
+                symbols=tuple(f"o{symbol}" for symbol in traces.symbols[:300].tolist()),
+                actions=tuple(traces.actions[:300].tolist()), film="episode-0", shown=shown, traces=(),
+                decisions=tuple(range(5, 300, 6)),
+            ),
+        ),
     )  # fmt: skip
