@@ -18,9 +18,10 @@ from moorelens.errors import PolicyError
 from moorelens.policies.base import RecurrentPolicy
 from moorelens.policies.cells import StackedCells, kind_of, layers_of
 from moorelens.policies.config import PolicySpec
+from moorelens.policies.inputs import Inputs
 from moorelens.policies.sb3.archive import Archive
 from moorelens.policies.sb3.fitting import bare_spec, fit
-from moorelens.policies.sb3.network import Choice, Inputs, MemorylessPolicy, RecurrentSB3Policy
+from moorelens.policies.sb3.network import Choice, MemorylessPolicy, RecurrentSB3Policy
 from moorelens.policies.sb3.statistics import Statistics, statistics_of
 
 _TOLERANCE, _STEPS = 1e-4, 4

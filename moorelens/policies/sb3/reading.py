@@ -12,11 +12,11 @@ from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.description import describe
 from moorelens.errors import PolicyError
 from moorelens.policies.base import RecurrentPolicy
+from moorelens.policies.inputs import Inputs
 from moorelens.policies.sb3.archive import Archive, read_archive
 from moorelens.policies.sb3.facts import Facts, facts_of
 from moorelens.policies.sb3.fitting import bare_spec, fit
 from moorelens.policies.sb3.folders import Source, find_policy
-from moorelens.policies.sb3.network import Inputs
 from moorelens.policies.sb3.rebuild import rebuild
 from moorelens.policies.sb3.statistics import Statistics, beside, read_statistics
 

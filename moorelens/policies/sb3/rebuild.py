@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from moorelens.errors import PolicyError
 from moorelens.policies.cells import StackedCells, kind_of, layers_of
 from moorelens.policies.config import Architecture, PolicySpec
+from moorelens.policies.inputs import Inputs
 from moorelens.policies.native import load_tensors
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy, feature_size, network_of
 from moorelens.policies.sb3.archive import Archive
 from moorelens.policies.sb3.facts import Facts, needs_trust
-from moorelens.policies.sb3.network import Choice, Inputs, MemorylessPolicy, NatureCNN, RecurrentSB3Policy
+from moorelens.policies.sb3.network import Choice, MemorylessPolicy, NatureCNN, RecurrentSB3Policy
 
 Tensors = dict[str, Tensor]
 SB3Policy = RecurrentSB3Policy | MemorylessPolicy | GRUPolicy | LSTMPolicy
