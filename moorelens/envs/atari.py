@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import ale_py
@@ -38,6 +39,46 @@ def specify(request: EnvironmentRequest) -> EnvironmentSpec:
     )
 
 
+class LoadedEmulator:
+    """An emulator with a game in it, and how it was before it was played."""
+
+    def __init__(self, key: str, emulator: Any) -> None:
+        """Take an emulator as it was loaded; `key` says for which games it will do."""
+        self.key, self.emulator = key, emulator
+        self._unplayed = emulator.cloneState(include_rng=True)
+
+    def rewind(self) -> None:
+        """Make it what it was when it was loaded, its random numbers included."""
+        self.emulator.restoreState(self._unplayed)
+
+
+class Emulators:
+    """Loaded emulators that no episode needs now, and the screens that were prepared: what one process keeps.
+
+    Loading takes as long as 400 decisions. Without sticky actions an emulator draws no random numbers, and one that
+    was loaded for a seed does for all. At most `limit` are kept, 0.6 MB each.
+    """
+
+    def __init__(self, limit: int = 64) -> None:
+        """Keep nothing yet."""
+        self._limit = limit
+        self._idle: list[LoadedEmulator] = []
+        self.screens: defaultdict[str, ScreenMemory] = defaultdict(ScreenMemory)
+
+    def take(self, request: EnvironmentRequest, seed: int) -> LoadedEmulator:
+        """Return an emulator for an episode, loaded now where none is at hand; see `AtariEpisode`."""
+        key = repr((request.id, sorted(request.kwargs.items()), request.sticky, seed if request.sticky else None))
+        for i, loaded in enumerate(self._idle):
+            if loaded.key == key:
+                return self._idle.pop(i)
+        return LoadedEmulator(key, _emulator(request, seed=seed))
+
+    def give_back(self, loaded: LoadedEmulator) -> None:
+        """Keep an emulator for later episodes, in place of the one kept longest where there are too many."""
+        self._idle.append(loaded)
+        del self._idle[: -self._limit]
+
+
 class AtariEpisode:
     """One seeded game with the preprocessing of the papers.
 
@@ -47,27 +88,25 @@ class AtariEpisode:
     """
 
     def __init__(
-        self, request: EnvironmentRequest, seed: int, *, frames: bool = True, memory: ScreenMemory | None = None
+        self, request: EnvironmentRequest, seed: int, *, frames: bool = True, emulators: Emulators | None = None
     ) -> None:
         """Load the game, not played before `reset`; without `frames`, observations are black and cost nothing.
 
-        `memory`: what is shared with other episodes of the same game, to prepare each distinct screen once.
+        `emulators`: where loaded ones are kept between episodes, and what other episodes of the game have seen.
         """
         self._id, self._seed, self._noops = request.id, seed, request.noops
-        self._request = request
-        self._emulator = _emulator(request, seed=seed)
+        self._emulators = emulators or Emulators()
+        self._loaded = self._emulators.take(request, seed)
+        self._emulator = self._loaded.emulator
         self._actions = _actions(request, self._emulator)
-        self._observe = Preprocessor(game_of(request.id).crop, memory=memory)
+        self._observe = Preprocessor(game_of(request.id).crop, memory=self._emulators.screens[request.id])
         self._frames = frames
-        self._fresh = True
         self._steps = 0
 
     def reset(self) -> npt.NDArray[np.uint8]:
         """Start the game over from its seed and return its first observation."""
-        if not self._fresh:
-            # The generator of the sticky actions starts over only with the emulator.
-            self._emulator = _emulator(self._request, seed=self._seed)
-        self._fresh, self._steps = False, 0
+        self._steps = 0
+        self._loaded.rewind()
         self._emulator.reset_game()
         for _ in range(int(np.random.default_rng([self._seed, 1]).integers(self._noops + 1))):
             # A no-op is an action like any other, held for four frames: a start between two decisions would show
@@ -103,7 +142,8 @@ class AtariEpisode:
         return np.array(self._emulator.getRAM(), dtype=np.uint8)
 
     def close(self) -> None:
-        """Nothing to let go of: the emulator goes with the object."""
+        """Let another episode have the emulator; this one must not be played on."""
+        self._emulators.give_back(self._loaded)
 
     def _observation(self) -> npt.NDArray[np.uint8]:
         if not self._frames:

@@ -105,8 +105,11 @@ def open_episodes(request: Requests, seeds: Sequence[int], *, workers: int | Wor
     if per_seed(request, seeds)[0].is_atari:
         from moorelens.envs.workers import AtariBatch, WorkerBatch
 
-        alone = workers == 1 if isinstance(workers, int) else workers.count == 1
-        return AtariBatch(request, seeds) if alone else WorkerBatch(request, seeds, workers)
+        if workers == 1:
+            return AtariBatch(request, seeds)
+        if not isinstance(workers, int) and workers.count == 1:
+            return AtariBatch(request, seeds, emulators=workers.emulators)
+        return WorkerBatch(request, seeds, workers)
     return SerialBatch(request, seeds)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from moorelens.envs.episodes import EpisodeBatch, OverlappingBatch, Requests, Step, open_episodes
-from moorelens.envs.identity import frame_key
 from moorelens.envs.rollouts import Rollouts
 from moorelens.errors import OptionError
 from moorelens.runs.progress import NullProgress, Progress
@@ -134,7 +133,8 @@ class _Recorder:
 
     def __init__(self, episodes: int) -> None:
         self._known: dict[bytes, int] = {}
-        self._frames: list[Array] = []
+        self._shape: tuple[int, ...] = ()
+        self._dtype = np.dtype(np.uint8)
         self._columns: dict[str, list[Array]] = {}
         self._terminated = np.zeros(episodes, dtype=bool)
         self._truncated = np.zeros(episodes, dtype=bool)
@@ -158,7 +158,7 @@ class _Recorder:
         number = np.empty(len(sequence), dtype=np.int32)
         number[sequence] = np.arange(len(sequence), dtype=np.int32)
         return Rollouts(
-            frames=np.stack([self._frames[i] for i in sequence]),
+            frames=self._stacked(sequence),
             frame_index=number[columns["frame"]],
             actions=columns["actions"].astype(np.int32),
             rewards=columns["rewards"].astype(np.float64),
@@ -171,14 +171,17 @@ class _Recorder:
             },
         )
 
+    def _stacked(self, sequence: npt.NDArray[np.intp]) -> Array:
+        frames = np.empty((len(sequence), *self._shape), dtype=self._dtype)
+        keys = list(self._known)
+        for place, number in enumerate(sequence.tolist()):
+            frames[place] = np.frombuffer(keys[number], dtype=self._dtype).reshape(self._shape)
+        return frames
+
     def frame_ids(self, observations: Array) -> npt.NDArray[np.int64]:
         """Return the numbers (b,) of `observations (b, *obs)`; those seen for the first time are kept."""
-        ids = np.empty(len(observations), dtype=np.int64)
-        for i, observation in enumerate(observations):
-            key = frame_key(observation)
-            known = self._known.get(key)
-            if known is None:
-                known = self._known[key] = len(self._frames)
-                self._frames.append(observation.copy())
-            ids[i] = known
-        return ids
+        known = self._known
+        self._shape, self._dtype = observations.shape[1:], observations.dtype
+        # The bytes of a frame are its key: they are what is kept of it, so they cost no memory of their own.
+        ids = [known.setdefault(observation.tobytes(), len(known)) for observation in observations]
+        return np.array(ids, dtype=np.int64)

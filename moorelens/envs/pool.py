@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections import defaultdict
+import signal
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from moorelens.envs.atari import AtariEpisode
 from moorelens.envs.config import EnvironmentRequest
-from moorelens.envs.frames import SIZE, ScreenMemory
+from moorelens.envs.frames import SIZE
 from moorelens.errors import EnvironmentFailure, EnvironmentRequestError, InvariantError, MooreLensError
+
+if TYPE_CHECKING:
+    from moorelens.envs.atari import AtariEpisode, Emulators
 
 Array = npt.NDArray[Any]
 Message = tuple[Any, ...]
@@ -32,6 +34,7 @@ _SHAPES: dict[str, tuple[tuple[int, ...], str]] = {
 class Workers:
     """`count` processes, started when they are first needed; a context manager, or `close` it.
 
+    A single worker is the calling process itself, and `emulators` is what it keeps from batch to batch.
     They are spawned, so that no thread or lock of this process is copied, and end with it, however it ends. They serve
     one batch of games at a time; a failure in one ends them, and the next batch begins with new ones.
     """
@@ -41,6 +44,7 @@ class Workers:
         if count < 1:
             raise EnvironmentRequestError(f"At least one worker must step the episodes, not {count}: pass 1 or more.")
         self.count = count
+        self._emulators: Emulators | None = None
         self._pipes: list[Connection] = []
         self._processes: list[Any] = []
         self._busy = False
@@ -52,6 +56,15 @@ class Workers:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         """End the processes."""
         self.close()
+
+    @property
+    def emulators(self) -> Emulators:
+        """What this process keeps of one batch for the next, where it is the only worker."""
+        if self._emulators is None:
+            from moorelens.envs.atari import Emulators
+
+            self._emulators = Emulators()
+        return self._emulators
 
     def start(self) -> None:
         """Start the processes that do not run yet; they are ready when their first batch is."""
@@ -65,7 +78,8 @@ class Workers:
             self._processes.append(process)
 
     def close(self) -> None:
-        """End the processes; a later batch starts new ones."""
+        """End the processes and forget the emulators; a later batch begins with new ones."""
+        self._emulators = None
         for pipe in self._pipes:
             pipe.close()
         for process in self._processes:
@@ -126,19 +140,23 @@ def _guarded(function: Callable[[], Any]) -> Any:
 
 def _serve(pipe: Connection) -> None:
     """Run in a worker: do what is asked, batch after batch, until the pipe closes."""
+    from moorelens.envs.atari import Emulators
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair, which then closes the pipe
     games = None
-    memories: defaultdict[str, ScreenMemory] = defaultdict(ScreenMemory)
+    emulators = Emulators()
     while True:
         try:
             verb, *details = pipe.recv()
-        except (EOFError, OSError, KeyboardInterrupt):
+        except (EOFError, OSError):
             break
         answer: tuple[type[MooreLensError], str] | None = None
         try:
             if verb == "open":
                 name, requests, seeds = details
-                games = _Games(name, requests, seeds, memories)
-            elif verb == "close":
+                games = _Games(name, requests, seeds, emulators)
+            elif verb == "close" and games is not None:
+                games.close()
                 games = None
             elif games is not None:
                 games.do(verb, *details)
@@ -158,19 +176,20 @@ class _Games:
         memory_name: str,
         requests: list[EnvironmentRequest],
         seeds: list[int],
-        memories: defaultdict[str, ScreenMemory],
+        emulators: Emulators,
     ) -> None:
         self._memory = SharedMemory(name=memory_name)
         self._arrays = shared_views(self._memory, len(seeds))
-        self._requests, self._seeds, self._memories = requests, seeds, memories
+        self._requests, self._seeds, self._emulators = requests, seeds, emulators
         self._episodes: dict[int, AtariEpisode] = {}
 
     def do(self, verb: str, rows: list[int], actions: list[int]) -> None:
+        from moorelens.envs.atari import AtariEpisode
+
         arrays = self._arrays
         for i, row in enumerate(rows):
             if row not in self._episodes:
-                request = self._requests[row]
-                self._episodes[row] = AtariEpisode(request, self._seeds[row], memory=self._memories[request.id])
+                self._episodes[row] = AtariEpisode(self._requests[row], self._seeds[row], emulators=self._emulators)
             episode = self._episodes[row]
             if verb == "step":
                 arrays["observations"][row], arrays["rewards"][row], *ended = episode.step(actions[i])
@@ -182,6 +201,8 @@ class _Games:
             else:
                 arrays["rams"][row] = episode.ram()
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        for episode in self._episodes.values():
+            episode.close()
         self._arrays.clear()
         self._memory.close()

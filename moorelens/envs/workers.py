@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from multiprocessing.shared_memory import SharedMemory
 
 import numpy as np
 import numpy.typing as npt
 
-from moorelens.envs.atari import AtariEpisode
+from moorelens.envs.atari import AtariEpisode, Emulators
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.episodes import Requests, Step, per_seed
-from moorelens.envs.frames import ScreenMemory
 from moorelens.envs.pool import Workers, shared_size, shared_views
 
 Rows = npt.NDArray[np.intp]
@@ -21,10 +19,15 @@ Rows = npt.NDArray[np.intp]
 class AtariBatch:
     """N games in this process."""
 
-    def __init__(self, request: Requests, seeds: Sequence[int], *, frames: bool = True) -> None:
-        """Load one emulator per seed; without `frames`, observations are black (for players that read the memory)."""
+    def __init__(
+        self, request: Requests, seeds: Sequence[int], *, frames: bool = True, emulators: Emulators | None = None
+    ) -> None:
+        """Load one emulator per seed; without `frames`, observations are black (for players that read the memory).
+
+        `emulators`: where loaded ones are kept from batch to batch.
+        """
         self._requests, self._frames = per_seed(request, seeds), frames
-        self._memories: defaultdict[str, ScreenMemory] = defaultdict(ScreenMemory)
+        self._emulators = emulators or Emulators()
         self._episodes = [self._episode(of, int(seed)) for of, seed in zip(self._requests, seeds, strict=True)]
 
     def reset(self) -> npt.NDArray[np.uint8]:
@@ -41,6 +44,7 @@ class AtariBatch:
 
     def restart(self, row: int, seed: int, *, request: EnvironmentRequest | None = None) -> npt.NDArray[np.uint8]:
         """Replace the game of `row` by that of another seed, or request; return its first observation (1, 80, 80)."""
+        self._episodes[row].close()
         self._episodes[row] = self._episode(request or self._requests[row], seed)
         return self._episodes[row].reset()
 
@@ -53,10 +57,12 @@ class AtariBatch:
         return np.stack([self._episodes[row].ram() for row in rows.tolist()])
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Let later batches have the emulators."""
+        while self._episodes:
+            self._episodes.pop().close()
 
     def _episode(self, request: EnvironmentRequest, seed: int) -> AtariEpisode:
-        return AtariEpisode(request, seed, frames=self._frames, memory=self._memories[request.id])
+        return AtariEpisode(request, seed, frames=self._frames, emulators=self._emulators)
 
 
 class WorkerBatch:

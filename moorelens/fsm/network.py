@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import torch
@@ -73,3 +73,13 @@ class MooreMachineNetwork:
         if self.observation is not None:
             return self.observation.decode(codes)
         return codes.contiguous().view(torch.float32)
+
+
+def unrounded(quantiser: Quantiser | None) -> Callable[[Tensor], Tensor] | None:
+    """Return what a quantiser computes before it rounds, None where it does not say (see `ChunkedFunction`)."""
+    return getattr(quantiser, "preactivation", None)
+
+
+def chunk_sizes(network: MooreMachineNetwork) -> tuple[int, ...]:
+    """Return the sizes of network calls besides 64 that are worth a trial: for long games, of which few run at once."""
+    return (4, 8, 16) if len(network.spec.observation_shape) > 1 else ()

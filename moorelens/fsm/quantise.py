@@ -12,7 +12,8 @@ import torch
 
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.playing import Player, play
-from moorelens.envs.rollouts import Rollouts, concatenate
+from moorelens.envs.pool import Workers
+from moorelens.envs.rollouts import Rollouts
 from moorelens.fsm.config import QuantiseConfig
 from moorelens.fsm.finetune import FineTuning
 from moorelens.fsm.network import MooreMachineNetwork
@@ -83,7 +84,7 @@ class QuantiserSearch:
 
     `rollouts`: the policy's own greedy episodes. `request`: the environment that practice and selection games are
     played in; the first of each is played in `plain` instead where given (the game without no-op starts, which the
-    published protocol judges). `workers`: processes that step environments.
+    published protocol judges). `workers`: processes that step games.
     """
 
     policy: RecurrentPolicy
@@ -92,7 +93,7 @@ class QuantiserSearch:
     rollouts: Rollouts
     reader: FeatureReader
     plain: EnvironmentRequest | None = None
-    workers: int = 1
+    workers: int | Workers = 1
 
     def run(
         self,
@@ -242,10 +243,8 @@ class QuantiserSearch:
     def _play(self, seeds: Sequence[int], player: Player, *, max_steps: int | None = None) -> Rollouts:
         if self.plain is None:
             return play(self.request, seeds, player, workers=self.workers, max_steps=max_steps)
-        parts = [play(self.plain, seeds[:1], player, max_steps=max_steps)]
-        if len(seeds) > 1:
-            parts.append(play(self.request, seeds[1:], player, workers=self.workers, max_steps=max_steps))
-        return concatenate(parts)
+        requests = [self.plain, *[self.request] * (len(seeds) - 1)]
+        return play(requests, seeds, player, workers=self.workers, max_steps=max_steps)
 
     def _own_episodes(self, number: int) -> Sequences:
         """Return a few of the policy's own episodes, taking turns."""

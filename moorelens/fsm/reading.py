@@ -9,8 +9,8 @@ import numpy.typing as npt
 from torch import Tensor
 
 from moorelens.envs.rollouts import Rollouts
-from moorelens.fsm.network import MooreMachineNetwork
-from moorelens.policies.batching import evaluate_in_chunks
+from moorelens.fsm.network import MooreMachineNetwork, chunk_sizes, unrounded
+from moorelens.policies.batching import ChunkedFunction, evaluate_in_chunks
 from moorelens.policies.reading import VECTOR_CHUNK, FeatureReader, features_of
 
 __all__ = ["FeatureReader", "SymbolReader", "codes_of", "features_of", "symbol_codes_of"]
@@ -37,22 +37,31 @@ class SymbolReader:
     def __init__(self, network: MooreMachineNetwork, *, features: FeatureReader | None = None) -> None:
         self._network = network
         self._features = features or FeatureReader(network.policy)
+        before = unrounded(network.observation)
+        sizes = chunk_sizes(network) if before is not None else ()
+        self._encode = ChunkedFunction(
+            network.symbol_codes, chunk=VECTOR_CHUNK, sizes=sizes, call_cost=VECTOR_CHUNK, unrounded=before
+        )
         self._known: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
         self._codes: Codes = np.zeros((0, 0), dtype=np.int8)
 
     def codes(self, observations: Array) -> Codes:
         """Return the symbol codes (b, L) of `observations (b, *obs)`."""
         if not self._features.images or not len(observations):
-            return codes_of(self._network, self._features.features(observations))
+            return self._codes_of(self._features.features(observations))
         numbers = self._features.numbers(observations)
         self._grow(int(numbers.max()) + 1)
         fresh = np.unique(numbers[~self._known[numbers]])
         if len(fresh):
-            found = codes_of(self._network, self._features.of(fresh))
+            found = self._codes_of(self._features.of(fresh))
             if not self._codes.shape[1]:
                 self._codes = np.zeros((len(self._known), found.shape[1]), dtype=found.dtype)
             self._codes[fresh], self._known[fresh] = found, True
         return self._codes[numbers]
+
+    def _codes_of(self, features: Tensor) -> Codes:
+        found: Codes = self._encode(features)[0].numpy() if len(features) else codes_of(self._network, features)
+        return found
 
     def _grow(self, needed: int) -> None:
         missing = needed - len(self._known)

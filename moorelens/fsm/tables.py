@@ -7,8 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from moorelens.fsm.network import MooreMachineNetwork
-from moorelens.policies.batching import evaluate_in_chunks
+from moorelens.fsm.network import MooreMachineNetwork, chunk_sizes, unrounded
+from moorelens.policies.batching import ChunkedFunction, RowWise, evaluate_in_chunks
 
 Codes = npt.NDArray[np.int8]
 Ids = npt.NDArray[np.int64]
@@ -25,6 +25,16 @@ class NetworkTable:
 
     def __init__(self, network: MooreMachineNetwork) -> None:
         self.network = network
+        before, self._sizes = unrounded(network.state), chunk_sizes(network)
+        self._read_symbols = self._chunked(network.symbol_features)
+        self._decode = self._chunked(network.state.decode)
+        self._judge = self._chunked(self._heads)
+        self._advance = self._chunked(
+            self._successor_codes,
+            unrounded=before and (lambda features, vectors: before(self._core(features, vectors))),
+        )
+        if before is None:  # nothing shows whether a bit changes under the rounding
+            self._advance = ChunkedFunction(self._successor_codes, chunk=_CHUNK, sizes=(), call_cost=_CHUNK)
         self._symbols: dict[bytes, int] = {}
         self._states: dict[bytes, int] = {}
         self._successors: dict[tuple[int, int], int] = {}
@@ -45,7 +55,7 @@ class NetworkTable:
         keys = [row.tobytes() for row in codes]
         fresh = list({key: i for i, key in enumerate(keys) if key not in self._symbols}.values())
         if fresh:
-            found = evaluate_in_chunks(self.network.symbol_features, torch.from_numpy(codes[fresh]), chunk=_CHUNK)[0]
+            found = self._read_symbols(torch.from_numpy(codes[fresh]))[0]
             for row, i in enumerate(fresh):
                 self._symbols[keys[i]] = len(self._symbol_features)
                 self._symbol_features.append(found[row])
@@ -66,7 +76,7 @@ class NetworkTable:
         if fresh:
             vectors = torch.stack([self._vectors[state] for state, _ in fresh])
             features = torch.stack([self._symbol_features[symbol] for _, symbol in fresh])
-            codes = evaluate_in_chunks(self._successor_codes, features, vectors, chunk=_CHUNK)[0]
+            codes = self._advance(features, vectors)[0]
             self._successors |= dict(zip(fresh, self.states(codes.numpy()).tolist(), strict=True))
         return np.array([self._successors[pair] for pair in pairs], dtype=np.int64)
 
@@ -87,12 +97,18 @@ class NetworkTable:
         codes = evaluate_in_chunks(self.network.state.encode, raw, chunk=_CHUNK)[0]
         return int(self.states(codes.numpy())[0])
 
+    def _chunked(self, function: RowWise, *, unrounded: RowWise | None = None) -> ChunkedFunction:
+        return ChunkedFunction(function, chunk=_CHUNK, sizes=self._sizes, call_cost=_CHUNK, unrounded=unrounded)
+
+    def _core(self, features: Tensor, vectors: Tensor) -> Tensor:
+        return self.network.policy.core(features, vectors)
+
     def _successor_codes(self, features: Tensor, vectors: Tensor) -> Tensor:
-        return self.network.state.encode(self.network.policy.core(features, vectors))
+        return self.network.state.encode(self._core(features, vectors))
 
     def _add_states(self, codes: Codes, keys: list[bytes]) -> None:
-        vectors = evaluate_in_chunks(self.network.state.decode, torch.from_numpy(codes), chunk=_CHUNK)[0]
-        logits, *value = evaluate_in_chunks(self._heads, vectors, chunk=_CHUNK)
+        vectors = self._decode(torch.from_numpy(codes))[0]
+        logits, *value = self._judge(vectors)
         actions = logits.argmax(dim=1).tolist()
         values = value[0].tolist() if value else [float("nan")] * len(keys)
         for row, key in enumerate(keys):

@@ -44,7 +44,7 @@ class JobConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     preset: Preset = "standard"
     """How much work: quick (about a minute for control tasks), standard or thorough."""
     device: Device = "cpu"
-    """Where networks run."""
+    """Where networks run: the CPU, which is also what auto means here."""
     trust: bool = False
     """Read policy files whose reading runs code from them."""
     force: bool = False

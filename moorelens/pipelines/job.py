@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import torch
 
 from moorelens.envs.config import EnvironmentRequest, EnvironmentSpec
 from moorelens.envs.description import describe
 from moorelens.envs.playing import Player, play
-from moorelens.envs.rollouts import Rollouts, concatenate
+from moorelens.envs.pool import Workers
+from moorelens.envs.rollouts import Rollouts
 from moorelens.errors import OptionError
 from moorelens.fsm.config import QuantiseConfig
 from moorelens.fsm.quantisers.qbn import TernaryQBN
@@ -40,6 +40,7 @@ class Job:
     `request`: the plain environment (for Atari the published one: no sticky actions, no no-op starts). `fitting`:
     where practice, selection and fit games after the first are played. `held_out`: the held-out protocol.
     `published`: the quantisers that the policy's file brings, else empty, and then `quantise` says how to find some.
+    `workers`: step Atari games, and end with the call of `run_job`.
     """
 
     config: Config
@@ -51,7 +52,7 @@ class Job:
     request: EnvironmentRequest
     fitting: EnvironmentRequest
     held_out: EnvironmentRequest
-    workers: int
+    workers: Workers
     threads: int
 
     @property
@@ -83,10 +84,8 @@ class Job:
         seeds = self.seeds("fit")
         if self.fitting == self.request:
             return play(self.request, seeds, player, workers=self.workers, progress=progress)
-        parts = [play(self.request, seeds[:1], player, progress=progress)]
-        if len(seeds) > 1:
-            parts.append(play(self.fitting, seeds[1:], player, workers=self.workers, progress=progress))
-        return concatenate(parts)
+        requests = [self.request, *[self.fitting] * (len(seeds) - 1)]
+        return play(requests, seeds, player, workers=self.workers, progress=progress)
 
     def header(self, verb: str) -> Header:
         """Return what the manifest says of this job."""
@@ -105,9 +104,11 @@ def open_job(config: Config, *, request: EnvironmentRequest | None = None) -> Jo
 
     `request`: the environment as a run's manifest holds it, names included, where the job is that of a finished run.
     """
-    if config.device == "cuda" and not torch.cuda.is_available():
+    if config.device == "cuda":
+        # A GPU rounds otherwise and would read other codes off the same frames, within one run and between two.
         raise OptionError(
-            "--device cuda needs a GPU that PyTorch can use and there is none: pass --device cpu or auto."
+            "Policies are explained on the CPU, where a run gives the same bytes every time, and "
+            "--device cuda asks for a GPU: pass --device cpu or auto."
         )
     given = request if request is not None and config.env is not None else _environment(config)
     loaded = open_policy(config.policy, env=given, trust=config.trust)
@@ -137,7 +138,7 @@ def open_job(config: Config, *, request: EnvironmentRequest | None = None) -> Jo
         request=plain,
         fitting=fitting,
         held_out=held_out,
-        workers=2 if atari else 1,
+        workers=Workers(2 if atari else 1),
         threads=1,  # two threads wait for each other on networks this small
     )
 

@@ -68,6 +68,7 @@ def quantise_stage(job: Job) -> Stage:
             rollouts=Rollouts.from_bytes(context.read(ROLLOUTS)),
             reader=FeatureReader(job.loaded.policy),
             plain=job.request if job.atari else None,
+            workers=job.workers,
         )
         found, report = search.run(
             checkpoint=context.checkpoint,

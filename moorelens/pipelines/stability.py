@@ -139,6 +139,7 @@ def _repeat(
         rollouts=played,
         reader=reader,
         plain=job.request if job.atari else None,
+        workers=job.workers,
     )
     quantisers, _ = search.run(checkpoint=checkpoint, progress=context.progress)  # type: ignore[arg-type]
     network = MooreMachineNetwork(job.loaded.policy, observation=quantisers["observation"], state=quantisers["state"])

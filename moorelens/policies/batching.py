@@ -26,12 +26,22 @@ class ChunkedFunction:
     Few rows are padded to less than `chunk`, many are taken together, wherever that changes no bit of any row: each of
     the `sizes` is tried once on random rows and used only if its results are those of `chunk`. (A network library
     chooses its way by the shape of a batch and not by its content, so what random rows show holds for all.)
-    `call_cost`: what a call costs besides its rows, in rows; it decides between padding and one more call.
+    `call_cost`: what a call costs besides its rows, in rows; it decides between padding and one more call. `unrounded`:
+    what `function` computes before it rounds, where it does: bits are compared there, since rounding would hide them.
     """
 
-    def __init__(self, function: RowWise, *, chunk: int, sizes: Sequence[int], call_cost: int) -> None:
+    def __init__(
+        self,
+        function: RowWise,
+        *,
+        chunk: int,
+        sizes: Sequence[int],
+        call_cost: int,
+        unrounded: RowWise | None = None,
+    ) -> None:
         """Wrap `function`; nothing is evaluated yet."""
         self._function, self._chunk, self._call_cost = function, chunk, call_cost
+        self._judged = unrounded or function
         self._candidates = tuple(sorted({*sizes} - {chunk}))
         self._sizes: tuple[int, ...] | None = None
 
@@ -47,14 +57,21 @@ class ChunkedFunction:
     def _agreeing(self, inputs: Sequence[Tensor]) -> tuple[int, ...]:
         rows = max(self._chunk, *self._candidates, 0)
         generator = torch.Generator().manual_seed(0)
-        tried = [torch.rand(rows, *x.shape[1:], generator=generator).to(dtype=x.dtype, device=x.device) for x in inputs]
-        wanted = evaluate_in_chunks(self._function, *tried, chunk=self._chunk)
+        tried = [_random(rows, x, generator) for x in inputs]
+        wanted = evaluate_in_chunks(self._judged, *tried, chunk=self._chunk)
 
         def agrees(size: int) -> bool:
-            found = evaluate_in_chunks(self._function, *tried, chunk=size)
+            found = evaluate_in_chunks(self._judged, *tried, chunk=size)
             return all(torch.equal(a, b) for a, b in zip(found, wanted, strict=True))
 
         return tuple(sorted([self._chunk, *(size for size in self._candidates if agrees(size))]))
+
+
+def _random(rows: int, like: Tensor, generator: torch.Generator) -> Tensor:
+    shape = (rows, *like.shape[1:])
+    if like.is_floating_point():
+        return torch.rand(shape, generator=generator).to(like)
+    return torch.randint(-1, 2, shape, generator=generator).to(like)  # codes
 
 
 def _in_chunks(function: RowWise, inputs: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:

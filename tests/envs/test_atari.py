@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from moorelens.envs.atari import Emulators
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.description import describe
 from moorelens.envs.episodes import open_episodes
@@ -257,6 +258,34 @@ def test_a_reset_replays_the_same_game() -> None:
         frames += [batch.step(row, np.array([t % 3])).observations[0] for t in range(30)]
         seen.append(np.stack(frames))
     assert np.array_equal(seen[0], seen[1])
+
+
+@pytest.mark.parametrize("sticky", [0.0, 0.25])
+@pytest.mark.parametrize("game", ["Pong", "Assault", "Freeway"])
+def test_an_emulator_that_was_played_before_plays_like_a_new_one(game: str, sticky: float) -> None:
+    request = EnvironmentRequest(id=f"ALE/{game}-v5", sticky=sticky, noops=5)
+    emulators = Emulators()
+    row, seen = np.array([0]), []
+    for seed, kept in ((4, None), (4, emulators), (9, emulators), (4, emulators)):
+        batch = AtariBatch(request, [seed], emulators=kept)
+        memories = [batch.reset(), batch.rams(row)]
+        for t in range(120):
+            step = batch.step(row, np.array([t * 7 % 3]))
+            memories += [step.observations, batch.rams(row)]
+            if step.terminated[0]:
+                break
+        batch.close()
+        seen.append(b"".join(memory.tobytes() for memory in memories))
+    assert seen[0] == seen[1] == seen[3]
+    assert len(emulators._idle) == (2 if sticky else 1)
+
+
+def test_only_so_many_emulators_are_kept() -> None:
+    emulators = Emulators(limit=1)
+    first, second = emulators.take(PONG, 0), emulators.take(PONG, 1)
+    emulators.give_back(first)
+    emulators.give_back(second)
+    assert emulators.take(PONG, 2) is second and emulators.take(PONG, 2) not in (first, second)
 
 
 @pytest.mark.parametrize(

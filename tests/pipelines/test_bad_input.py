@@ -259,9 +259,12 @@ def test_a_policy_that_does_not_keep_its_word(odd: str, part: str, wrong: Callab
     assert part in wrong(f"python:{HERE}:odd_in_{odd}", "--env", "CartPole-v1")
 
 
-def test_a_gpu_that_is_not_there(checkpoint: Path, wrong: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert "--device cpu" in wrong(f"mmn:{checkpoint}", "--env", "CartPole-v1", "--device", "cuda")
+@pytest.mark.parametrize("there", [True, False])
+def test_a_gpu_is_refused_where_none_would_be_used(
+    there: bool, checkpoint: Path, wrong: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
+    assert "--device cpu or auto" in wrong(f"mmn:{checkpoint}", "--env", "CartPole-v1", "--device", "cuda")
 
 
 class TestAFolderThatCannotBeUsed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,17 @@ def test_atari_games_are_held_out_with_sticky_actions_and_fitted_without(tmp_pat
 
 def test_the_first_fit_game_of_atari_is_the_published_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = atari(tmp_path)
-    played: list[tuple[EnvironmentRequest, tuple[int, ...]]] = []
-    monkeypatch.setattr(jobs, "play", lambda request, seeds, player, **_: played.append((request, tuple(seeds))))
-    monkeypatch.setattr(jobs, "concatenate", len)
-    assert found.play_fit(None) == 2  # type: ignore[arg-type,comparison-overlap]
+    played: list[tuple[list[EnvironmentRequest], tuple[int, ...]]] = []
+    monkeypatch.setattr(jobs, "play", lambda requests, seeds, player, **_: played.append((requests, tuple(seeds))))
+    found.play_fit(None)  # type: ignore[arg-type]
     seeds = found.seeds("fit")
-    assert played == [(found.request, seeds[:1]), (found.fitting, seeds[1:])]
+    assert played == [([found.request, *[found.fitting] * (len(seeds) - 1)], seeds)]
+
+
+def test_games_are_stepped_by_workers_that_a_job_shares(tmp_path: Path) -> None:
+    found = atari(tmp_path)
+    assert found.workers.count == 2 and dataclasses.replace(found).workers is found.workers
+    assert small.job_on(tmp_path, small.network(), small.request()).workers.count == 1
 
 
 def test_sticky_actions_are_refused_elsewhere(tmp_path: Path) -> None:

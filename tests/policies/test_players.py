@@ -61,6 +61,28 @@ def test_a_size_that_changes_a_bit_is_never_used() -> None:
     assert sum(seen) >= 13 and 8 in seen and 4 not in seen
 
 
+def test_what_is_rounded_is_judged_before_it_is_rounded() -> None:
+    def before(rows: Tensor) -> Tensor:
+        return rows + (1e-6 if len(rows) == 4 else 0.0)
+
+    seen: list[int] = []
+
+    def rounded(rows: Tensor) -> Tensor:
+        seen.append(len(rows))
+        return before(rows).round()
+
+    rows = torch.arange(4.0)[:, None]
+    for judged, sizes in ((None, [4]), (before, [2, 2])):
+        several = ChunkedFunction(rounded, chunk=2, sizes=(4,), call_cost=2, unrounded=judged)
+        several(rows)
+        seen.clear()
+        several(rows)
+        assert seen == sizes
+    codes = torch.zeros(5, 3, dtype=torch.int8)
+    several = ChunkedFunction(lambda codes: codes.float() * 2, chunk=2, sizes=(4,), call_cost=2)
+    assert several(codes)[0].shape == (5, 3)
+
+
 def test_calls_are_planned_at_the_least_cost() -> None:
     def cost(calls: tuple[int, ...]) -> int:
         return sum(calls) + 2 * len(calls)
