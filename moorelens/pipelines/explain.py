@@ -40,7 +40,7 @@ def run_job(
     """Run the stages of a job in its folder and read the summary that they left."""
     config: ExplainConfig | DemoConfig = job.config
     folder = Path(config.out or default_out(verb, config.policy))
-    with limited_threads(job.threads):
+    with limited_threads(job.threads), job.workers:
         outcome = run_stages(
             folder,
             stages,
