@@ -170,7 +170,7 @@ class TestFSQ:
 
 class TestRegistry:
     def test_the_names_are_those_of_the_option(self) -> None:
-        assert tuple(REGISTRY) == KINDS
+        assert tuple(REGISTRY) == (*KINDS, "merged")
         assert [quantiser_class(kind).kind for kind in KINDS] == list(KINDS)
 
     def test_another_name_is_refused(self) -> None:

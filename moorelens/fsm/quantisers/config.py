@@ -14,6 +14,7 @@ REGISTRY: dict[str, str] = {
     "fsq": "moorelens.fsm.quantisers.fsq:FSQQuantiser",
     "kmeans": "moorelens.fsm.quantisers.kmeans:KMeansQuantiser",
     "sign": "moorelens.fsm.quantisers.sign:SignQuantiser",
+    "merged": "moorelens.fsm.quantisers.merged:MergedQuantiser",
 }
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
