@@ -12,6 +12,7 @@ from moorelens.pipelines.measure import evaluate_stage
 from moorelens.pipelines.outcome import RunResult
 from moorelens.pipelines.pictures import draw_stage
 from moorelens.pipelines.reporting import SUMMARY, report_stage
+from moorelens.pipelines.saliency import saliency_stage
 from moorelens.pipelines.stability import repeats_stage
 from moorelens.pipelines.threads import limited_threads
 from moorelens.reports.summary import decode_summary
@@ -31,7 +32,14 @@ def run_explain(config: ExplainConfig, *, progress: Progress | None = None) -> R
 def explain_stages(job: Job) -> list[Stage]:
     """Return the stages of the whole job."""
     repeats = [repeats_stage(job)] if job.budget.repeats > 1 else []
-    return [*machine_stages(job), draw_stage(job), evaluate_stage(job), *repeats, report_stage(job)]
+    return [
+        *machine_stages(job),
+        draw_stage(job),
+        saliency_stage(job),
+        evaluate_stage(job),
+        *repeats,
+        report_stage(job),
+    ]
 
 
 def run_job(

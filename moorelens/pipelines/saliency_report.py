@@ -1,0 +1,79 @@
+"""What a run found of saliency, as its summary and its report hold it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from moorelens.pipelines.summarise import Summary, interval
+from moorelens.reports.data import DecisionPoint, SaliencyPart, SaliencyRow
+from moorelens.reports.summary import SaliencyTotals
+from moorelens.saliency.differential.records import BranchRecord, SaliencyRecords
+from moorelens.stats import wilson
+
+
+def read_records(data: bytes) -> SaliencyRecords:
+    """Read `saliency/saliency.json`."""
+    return msgspec.json.decode(data, type=SaliencyRecords)
+
+
+def with_saliency(found: Summary, data: bytes) -> Summary:
+    """Return the summary with the intervention test over all explained decision points."""
+    records = read_records(data)
+    salient, other, pairs = records.shares()
+    block = SaliencyTotals(
+        decision_points=len(records.branches), flip_salient=salient, flip_other=other, pairs=pairs or None
+    )
+    intervals = dict(found.intervals)
+    if pairs:
+        for name in ("flips_salient", "flips_other"):
+            count = sum(getattr(row, name) for row in records.branches)
+            intervals[f"saliency.{name.replace('flips', 'flip')}"] = interval(wilson(count, pairs))
+    return dataclasses.replace(
+        found, summary=msgspec.structs.replace(found.summary, saliency=block), intervals=intervals
+    )
+
+
+def saliency_part(data: bytes, decisions: Sequence[DecisionPoint], states: Mapping[str, int]) -> SaliencyPart:
+    """Return the table of the intervention test; `states`: the machine's state behind each decision of the report."""
+    keys = {state: key for key, state in states.items()}
+    records = read_records(data)
+    shown = {decision.key for decision in decisions}
+    rows = tuple(
+        _row(record, keys[record.state])
+        for record in records.branches
+        if record.state in keys and keys[record.state] in shown
+    )
+    return SaliencyPart(rows=rows, note=" ".join([_note(records), *records.notes]))
+
+
+def _row(record: BranchRecord, key: str) -> SaliencyRow:
+    compared = record.compared
+    return SaliencyRow(
+        decision=key,
+        pairs=compared,
+        skipped=record.skipped,
+        flip_salient=record.flips_salient / compared if compared else None,
+        flip_other=record.flips_other / compared if compared else None,
+    )
+
+
+def _note(records: SaliencyRecords) -> str:
+    note = (
+        "Each observation at a decision point is given the most salient part of one from the other branch, or as much "
+        "of what is not salient; counted is how often the run then takes the other branch."
+    )
+    objects = [row for row in records.branches if row.on_objects is not None and row.object_area is not None]
+    if objects:
+        share = sum(row.on_objects or 0.0 for row in objects) / len(objects)
+        area = sum(row.object_area or 0.0 for row in objects) / len(objects)
+        note += f" {share:.0%} of the saliency lies on the game's objects, which cover {area:.1%} of the picture."
+    for row in records.branches:
+        if row.hidden is not None:
+            note += (
+                f" With the salient part hidden from S{row.state} on, the return is {row.hidden.salient_hidden:.4g} "
+                f"instead of {row.hidden.seen:.4g}; with as much of the rest hidden, {row.hidden.other_hidden:.4g}."
+            )
+    return note
