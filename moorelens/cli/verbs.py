@@ -25,6 +25,7 @@ VERBS: dict[str, Verb] = {
     "demo": Verb("the whole job on a bundled policy", "", "moorelens.cli.jobs:demo"),
     "explain": Verb("policy to machine, fidelity, decisions, report", "POLICY", "moorelens.cli.jobs:explain"),
     "extract": Verb("policy to machines and their drawings, no report", "POLICY", "moorelens.cli.jobs:extract"),
+    "compare": Verb("quantisers of a policy side by side", "POLICY", "moorelens.cli.comparing:compare"),
     "draw": Verb("a machine as SVG, PDF, PNG or DOT", "MACHINE.json", "moorelens.cli.drawing:draw"),
     "reduce": Verb("a machine made smaller without loss", "MACHINE.json", "moorelens.cli.machines:reduce"),
     "fold": Verb("a machine folded into fewer states", "MACHINE.json", "moorelens.cli.machines:fold"),
