@@ -9,8 +9,8 @@
 - **policy**: the policy's episodes are recorded: distinct frames, actions, rewards, states of its memory.
 - **network**: so are those of the quantised network, with state and symbol codes, and its machine is built.
 
-Both recordings count from the call to the result, loading the emulators included; the pool of processes is up, as it
-is for all but the first batch of a job. The repeats are interleaved; what is printed is the median of each rate, and
+Both recordings count from the call to the result. The pool of processes is up and its emulators are loaded, as they are
+for all but the first batch of a job. The repeats are interleaved; what is printed is the median of each rate, and
 the median over the repeats of its ratio to the bare rate of the same repeat. Without `--policy`, an untrained network
 of the published size plays. The quantisers have the published sizes (64, 100) and are fitted in a few seconds, which
 is not counted: how well the network plays decides how long its games are, not how quick they are.
