@@ -245,7 +245,9 @@ def _share_rows(
         )
     if all(row[1].missing for row in rows):
         return None
-    return _Draft(title=title, columns=_columns("", "value", "95 % interval", "games"), rows=tuple(rows), note=note)
+    return _Draft(
+        title=title, columns=_columns("measure", "value", "95 % interval", "games"), rows=tuple(rows), note=note
+    )
 
 
 def signed_share(value: float | None) -> str:
