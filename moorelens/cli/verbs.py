@@ -33,6 +33,8 @@ VERBS: dict[str, Verb] = {
     "export": Verb("a machine for other tools", "MACHINE.json", "moorelens.cli.exporting:export"),
     "diff": Verb("where two machines differ", "MACHINE.json MACHINE.json", "moorelens.cli.machines:diff"),
     "evaluate": Verb("a run's machine disturbed, and its rivals", "RUN", "moorelens.cli.runs:evaluate"),
+    "saliency": Verb("what one decision of a run looked at", "RUN", "moorelens.cli.saliency:saliency"),
+    "prune": Verb("a run's machine without idle decisions", "RUN", "moorelens.cli.runs:prune"),
     "verify": Verb("every number of a run computed again", "RUN", "moorelens.cli.runs:verify"),
     "train": Verb("a recurrent policy for an environment", "ENV", "moorelens.cli.training:train"),
     "zoo": Verb("the bundled policies", "list | show NAME", "moorelens.cli.zoo:zoo"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -113,16 +113,24 @@ def written(config: DifferentialConfig, points: list[DecisionPoint], done: list[
     return {RECORDS: msgspec.json.format(msgspec.json.encode(records), indent=1) + b"\n", **files}
 
 
-def read_scene(job: Job, context: Any, config: DifferentialConfig) -> tuple[Scene, Rollouts]:
-    """Return what the machine of a run was read off; `context` reads files by name."""
-    network = network_of(job, context.read(QUANTISER))
-    played, traces = decode_traces(context.read(TRACES))
+class Reads(Protocol):
+    """Whatever reads the files of a run by name: a stage's context, or an opened run."""
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file."""
+        ...
+
+
+def read_scene(job: Job, files: Reads, config: DifferentialConfig, *, memories: bool = False) -> tuple[Scene, Rollouts]:
+    """Return what the machine of a run was read off; with the policy's own memories where something asks for them."""
+    network = network_of(job, files.read(QUANTISER))
+    played, traces = decode_traces(files.read(TRACES))
     scene = Scene(
         network=network,
-        machine=decode_machine(context.read(MACHINE)),
+        machine=decode_machine(files.read(MACHINE)),
         traces=traces,
         observations=played.frames[played.frame_index],
-        hidden=memory_before(job.loaded.policy, played) if config.level == "hidden" else None,
+        hidden=memory_before(job.loaded.policy, played) if memories or config.level == "hidden" else None,
     )
     return scene, played
 

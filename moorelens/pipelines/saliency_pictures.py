@@ -196,6 +196,8 @@ def _overlaid(picture: Bytes, heat: torch.Tensor, cut: tuple[slice, slice]) -> I
     strength = np.zeros((*picture.shape[:2], 1))
     # The root shows weak parts too; the caption's numbers are of the map itself.
     strength[cut] = grown.clamp_min(0).sqrt().numpy()[..., None] * 0.85
-    mixed = picture * 0.6 * (1 - strength) + np.array(_HEAT) * strength
+    # In grey tones: the games use orange themselves.
+    tones = picture.mean(axis=2, keepdims=True) * 0.8
+    mixed = tones * (1 - strength) + np.array(_HEAT) * strength
     image = Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8))
     return image.resize((_WIDTH, round(_WIDTH * image.height / image.width)), Image.Resampling.NEAREST)

@@ -102,19 +102,8 @@ def branch_saliency(
 
     Raises OptionError where a branch was never taken, PolicyError where the codes have no graded form.
     """
-    codes = scene.machine.symbol_codes[scene.traces.symbols]
-    pairs = pairs_of(
-        scene.before,
-        scene.traces.states,
-        scene.observations,
-        codes,
-        state=state,
-        targets=targets,
-        count=config.pairs,
-        pairing=config.pairing,
-        seed=config.seed,
-    )
-    rows, opposite, first = pairs.both_ways()
+    pairs = compared_pairs(scene, state=state, targets=targets, config=config)
+    rows, opposite, _ = pairs.both_ways()
     digits, x, baseline = _inputs(scene, rows, opposite, config)
     chosen = differing(digits, x, baseline)
     found = differential_map(
@@ -123,20 +112,6 @@ def branch_saliency(
     skipped = found.empty.numpy()
     maps, memory = _parted(found.values, scene, config)
     oriented = -maps if config.target == "squared" else maps
-    own, other = (np.where(first, targets[i], targets[1 - i]).astype(np.int64) for i in (0, 1))
-    proof = None
-    if not skipped.all():
-        kept = ~skipped
-        proof = flips(
-            to_input(scene.observations[rows[kept]]),
-            to_input(scene.observations[opposite[kept]]),
-            oriented[torch.from_numpy(kept)],
-            _Successors(scene, state),
-            own=own[kept],
-            opposite=other[kept],
-            area=area_of(config, images=scene.observations.ndim > 2),
-            generator=torch.Generator().manual_seed(config.seed),
-        )
     gap = found.gap.abs().clamp_min(1e-12)
     return BranchSaliency(
         pairs=pairs,
@@ -144,10 +119,46 @@ def branch_saliency(
         memory=memory,
         skipped=skipped,
         digits=chosen.sum(dim=0).numpy(),
-        flips=proof,
+        flips=proof_of(scene, pairs, oriented, skipped, config),
         completeness=float((found.completeness.abs() / gap)[~found.empty].max()) if not skipped.all() else 0.0,
         config=config,
         costs={name: getattr(found, name) for name in ("n_forward", "n_backward", "largest_batch")},
+    )
+
+
+def compared_pairs(scene: Scene, *, state: int, targets: tuple[int, int], config: DifferentialConfig) -> BranchPairs:
+    """Return the steps that are compared; raises OptionError where a branch was never taken."""
+    return pairs_of(
+        scene.before,
+        scene.traces.states,
+        scene.observations,
+        scene.machine.symbol_codes[scene.traces.symbols],
+        state=state,
+        targets=targets,
+        count=config.pairs,
+        pairing=config.pairing,
+        seed=config.seed,
+    )
+
+
+def proof_of(
+    scene: Scene, pairs: BranchPairs, maps: Tensor, skipped: npt.NDArray[np.bool_], config: DifferentialConfig
+) -> Flips | None:
+    """Try the maps (2P, *obs) out by intervention on the rows that were not skipped; None where all were."""
+    if skipped.all():
+        return None
+    rows, opposite, first = pairs.both_ways()
+    kept = ~skipped
+    own, other = (np.where(first, pairs.targets[i], pairs.targets[1 - i]).astype(np.int64) for i in (0, 1))
+    return flips(
+        to_input(scene.observations[rows[kept]]),
+        to_input(scene.observations[opposite[kept]]),
+        maps[torch.from_numpy(kept)],
+        _Successors(scene, pairs.state),
+        own=own[kept],
+        opposite=other[kept],
+        area=area_of(config, images=scene.observations.ndim > 2),
+        generator=torch.Generator().manual_seed(config.seed),
     )
 
 

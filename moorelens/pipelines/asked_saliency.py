@@ -1,0 +1,114 @@
+"""`saliency`: one decision point of a finished run, explained by one method, added to the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from moorelens.errors import OptionError
+from moorelens.pipelines.job import Job
+from moorelens.pipelines.machines import MACHINE, QUANTISER, TRACES
+from moorelens.pipelines.opened_run import job_of, open_run
+from moorelens.pipelines.saliency import explained, main_branches, ranked_points, read_scene
+from moorelens.pipelines.saliency_config import AskedSaliency, SaliencyConfig, branch_numbers, state_number
+from moorelens.pipelines.threads import limited_threads
+from moorelens.runs.progress import Progress
+from moorelens.runs.stages import Stage, StageContext, add_stages
+from moorelens.saliency.differential.analysis import BranchSaliency, Scene, branch_saliency, compared_pairs
+from moorelens.saliency.differential.attributed import attributed_branches
+from moorelens.saliency.differential.config import DifferentialConfig
+from moorelens.saliency.differential.records import BranchRecord
+from moorelens.saliency.registry import make_explainer
+
+FOLDER = "saliency-asked/"
+DIFFERENTIAL = "differential"
+
+
+def run_saliency(config: SaliencyConfig, *, progress: Progress | None = None) -> AskedSaliency:
+    """Explain one decision point of a run and add the files to it, under `saliency-asked/`.
+
+    Raises `RunFolderError` where `config.run` is no finished run, `OptionError` for a state, branches or a method that
+    there are not, and what opening its policy raises.
+    """
+    if config.method != DIFFERENTIAL:
+        make_explainer(config.method)
+    run = open_run(config.run)
+    job = job_of(run, policy=config.policy, trust=config.trust)
+    settings = differential_config(config)
+    scene, _ = read_scene(job, run, settings, memories=config.method != DIFFERENTIAL)
+    state, targets = asked_branches(scene, config)
+    stem = f"{FOLDER}S{state}-S{targets[0]}-S{targets[1]}-{config.method}"
+    with limited_threads(job.threads), job.workers:
+        stage = asked_stage(job, config, state=state, targets=targets, stem=stem)
+        add_stages(run.folder, [stage], progress=progress)
+    files = tuple(str(run.folder / name) for name in stage.outputs)
+    record = msgspec.json.decode((run.folder / f"{stem}.json").read_bytes(), type=_Document).branch
+    return AskedSaliency(
+        method=config.method, score=None if config.method == DIFFERENTIAL else config.score, branch=record, files=files
+    )
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True):
+    format: str = "moorelens.saliency.branch/1"
+    method: str
+    score: str | None
+    config: DifferentialConfig
+    branch: BranchRecord
+
+
+def asked_stage(job: Job, config: SaliencyConfig, *, state: int, targets: tuple[int, int], stem: str) -> Stage:
+    """One decision point, one method."""
+    settings = differential_config(config)
+    score = None if config.method == DIFFERENTIAL else config.score
+
+    def run(context: StageContext) -> Mapping[str, bytes]:
+        scene, played = read_scene(job, context, settings, memories=score is not None)
+        found = _found(scene, config, settings, state=state, targets=targets)
+        record, files = explained(job, scene, played, found, games=0)
+        document = _Document(method=config.method, score=score, config=settings, branch=record)
+        named = {f"{stem}.{name.rsplit('.', 1)[1]}": data for name, data in files.items()}
+        return {f"{stem}.json": msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n", **named}
+
+    return Stage(
+        name=stem,
+        run=run,
+        config={"method": config.method, "score": score, "differential": settings},
+        needs=(QUANTISER, MACHINE, TRACES),
+        outputs=(f"{stem}.json", f"{stem}.npz", f"{stem}.{'svg' if job.env.feature_names else 'png'}"),
+        added=True,
+    )
+
+
+def _found(
+    scene: Scene, config: SaliencyConfig, settings: DifferentialConfig, *, state: int, targets: tuple[int, int]
+) -> BranchSaliency:
+    if config.method == DIFFERENTIAL:
+        return branch_saliency(scene, state=state, targets=targets, config=settings)
+    pairs = compared_pairs(scene, state=state, targets=targets, config=settings)
+    return attributed_branches(scene, pairs, make_explainer(config.method), score=config.score, config=settings)
+
+
+def differential_config(config: SaliencyConfig) -> DifferentialConfig:
+    """Return the settings of the comparison."""
+    names = ("level", "target", "steps", "pairs", "pairing", "area", "seed")
+    return DifferentialConfig(**{name: getattr(config, name) for name in names})
+
+
+def asked_branches(scene: Scene, config: SaliencyConfig) -> tuple[int, tuple[int, int]]:
+    """Return the decision point and the two branches that are asked for; raises `OptionError` where there are none."""
+    points = ranked_points(scene)
+    if not points:
+        raise OptionError("This machine has no decision point: from every state it goes one way, whatever is seen.")
+    chosen = points[0]
+    if config.state is not None:
+        number = state_number(config.state, option="--state")
+        known = {point.state: point for point in points}
+        if number not in known:
+            first = ", ".join(f"S{point.state}" for point in points[:8])
+            raise OptionError(
+                f"A decision is explained where a state leads to several, and S{number} does not: its decision points "
+                f"are {first}{' and others' if len(points) > 8 else ''}."
+            )
+        chosen = known[number]
+    return chosen.state, branch_numbers(config.branches) or main_branches(chosen)
