@@ -6,7 +6,8 @@ import textwrap
 
 from moorelens.cli.printing import plain
 from moorelens.reports.evaluation import Condition, Evaluation, PlayerResult, Rival
-from moorelens.reports.format import count, number, share, span
+from moorelens.reports.format import count, number, plural, share, span
+from moorelens.reports.pruning import Pruning
 from moorelens.reports.summary import Score
 
 WIDTH = 80
@@ -22,6 +23,34 @@ def evaluation_lines(found: Evaluation) -> list[str]:
         lines += [_rival(rival) for rival in found.rivals]
         lines += ["", *textwrap.wrap(found.finding, WIDTH)]
     return [plain(line).rstrip() for line in lines]
+
+
+def pruning_lines(found: Pruning) -> list[str]:
+    """Return what was taken away, what that costs on both kinds of games, and what each decision is worth."""
+    accepted, held_out = sum(trial.accepted for trial in found.trials), found.held_out
+    allowed = f"at most {number(found.tolerance)} of return may be lost"
+    lines = [
+        f"{found.policy} in {found.env}: {found.decisions[0]} decisions, {found.decisions[1]} after pruning; {allowed}",
+        f"{accepted} of {plural(len(found.trials), 'candidate')} accepted; {found.states[0]} states, "
+        f"{found.states[1]} after pruning",
+        "",
+        f"{'':26}{'machine':>9}{'pruned':>9}{'cost':>8}  95 % interval",
+        _costs(f"{count(found.cost.n)} pruning games", found.machine, found.pruned, found.cost),
+        _costs(f"{count(held_out.cost.n)} held-out games", held_out.machine, held_out.pruned, held_out.cost),
+    ]
+    if found.effects:
+        lines += ["", f"{'decision':<10}{'always to':<11}{'taken':>8}{'cost':>9}  {'95 % interval':<20}"]
+        for row in found.effects:
+            kept = "" if row.kept else "pruned"
+            state, target = f"S{row.state}", f"S{row.target}"
+            cost = f"{number(row.cost.mean):>9}  {_interval(row.cost):<20}"
+            lines.append(f"{state:<10}{target:<11}{share(row.share):>8}{cost}{kept}")
+    wrapped = [part for line in lines for part in ([line] if "  " in line else textwrap.wrap(line, WIDTH) or [""])]
+    return [plain(line).rstrip() for line in wrapped]
+
+
+def _costs(title: str, machine: Score, pruned: Score, cost: Score) -> str:
+    return f"{title:<26}{number(machine.mean):>9}{number(pruned.mean):>9}{number(cost.mean):>8}  {_interval(cost)}"
 
 
 def _condition(condition: Condition) -> list[str]:

@@ -9,8 +9,8 @@ import msgspec
 
 from moorelens.cli.parsing import parse
 from moorelens.cli.printing import open_progress, print_json
-from moorelens.cli.run_text import evaluation_lines
-from moorelens.pipelines.run_config import EvaluateConfig, VerifyConfig
+from moorelens.cli.run_text import evaluation_lines, pruning_lines
+from moorelens.pipelines.run_config import EvaluateConfig, PruneConfig, VerifyConfig
 from moorelens.reports.summary import encode_record
 
 _MARKS = {"holds": "ok", "fails": "FAILED", "not checked": "-"}
@@ -31,6 +31,24 @@ def evaluate(arguments: list[str]) -> int:
     else:
         files = [str(Path(config.run) / name) for name in (EVALUATION, CSV, LATEX)]
         print("\n".join([*evaluation_lines(found), "", *files]))
+    return 0
+
+
+def prune(arguments: list[str]) -> int:
+    """Run `moorelens prune`; a machine from which nothing can be taken away is a result."""
+    description = "Take away the decisions of a run's machine that the return does not need."
+    config, output = parse(PruneConfig, arguments, verb="prune", description=description)
+    from moorelens.pipelines.prune import CSV, PRUNED, SVG, run_prune
+
+    with open_progress(quiet=output.quiet) as progress:
+        found = run_prune(config, progress=progress)
+    if output.json:
+        print_json(b"null" if found is None else encode_record(found))
+    elif found is None:
+        print(f"Time was up before {config.run} was pruned; the same command goes on.")
+    else:
+        files = [str(Path(config.run) / name) for name in (PRUNED, SVG, CSV)]
+        print("\n".join([*pruning_lines(found), "", *files]))
     return 0
 
 

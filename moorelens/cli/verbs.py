@@ -36,6 +36,7 @@ VERBS: dict[str, Verb] = {
     "saliency": Verb("what one decision of a run looked at", "RUN", "moorelens.cli.saliency:saliency"),
     "prune": Verb("a run's machine without idle decisions", "RUN", "moorelens.cli.runs:prune"),
     "verify": Verb("every number of a run computed again", "RUN", "moorelens.cli.runs:verify"),
+    "report": Verb("a run's report again, or two runs compared", "RUN [RUN]", "moorelens.cli.reporting:report"),
     "train": Verb("a recurrent policy for an environment", "ENV", "moorelens.cli.training:train"),
     "zoo": Verb("the bundled policies", "list | show NAME", "moorelens.cli.zoo:zoo"),
     "doctor": Verb("what is installed, and what is missing", "", "moorelens.cli.doctor:doctor"),

@@ -96,11 +96,12 @@ class FallbackPlayer:
             decided[i] = int(at[i]) in self._only
             state.stopped[rows[i]] |= stops
         state.at[rows] = reached
-        state.last = {"decided": decided, "known": known, "position": reached, "stopped": state.stopped[rows].copy()}
+        state.last = {"decided": decided, "known": known, "position": reached, "symbol": symbols}
+        state.last["stopped"] = state.stopped[rows].copy()
         return actions.astype(np.intp)
 
     def recorded(self, state: Runs) -> Mapping[str, Array]:
-        """Return `decided`, `known`, `position` and `stopped`, each (b,), of the last `act`."""
+        """Return `decided`, `known`, `position`, `symbol` and `stopped`, each (b,), of the last `act`."""
         return state.last
 
     def _recorded(self, at: Ids, symbols: Array) -> tuple[Ids, Ids, npt.NDArray[np.bool_]]:

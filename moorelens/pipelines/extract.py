@@ -16,7 +16,7 @@ from moorelens.pipelines.machines import MACHINE, SIZES, TRACES, decode_traces, 
 from moorelens.pipelines.outcome import RunResult
 from moorelens.pipelines.pictures import draw_stage
 from moorelens.pipelines.reporting import SUMMARY
-from moorelens.pipelines.summarise import reference_of, unmeasured
+from moorelens.pipelines.summarise import PRUNING, pruned_summary, reference_of, unmeasured
 from moorelens.reports.summary import encode_summary
 from moorelens.runs.progress import Progress
 from moorelens.runs.stages import Stage, StageContext
@@ -46,7 +46,12 @@ def summary_stage(job: Job) -> Stage:
             offsets=traces.offsets,
         )
         sizes = msgspec.json.decode(context.read(SIZES))
-        return {SUMMARY: encode_summary(unmeasured(job, machine=machine, sizes=sizes, replay=replay))}
+        summary = unmeasured(job, machine=machine, sizes=sizes, replay=replay)
+        if PRUNING in context.names():
+            summary = pruned_summary(summary, context.read(PRUNING))
+        return {SUMMARY: encode_summary(summary)}
 
     shown = {"policy": reference_of(job), "seeds": {role: job.seeds(role) for role in ("fit", "selection")}}
-    return Stage(name="summary", run=run, config=shown, needs=(MACHINE, TRACES, SIZES), outputs=(SUMMARY,))
+    return Stage(
+        name="summary", run=run, config=shown, needs=(MACHINE, TRACES, SIZES), uses=(PRUNING,), outputs=(SUMMARY,)
+    )

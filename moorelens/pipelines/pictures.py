@@ -111,7 +111,7 @@ def draw_stage(job: Job) -> Stage:
             svg, note = laid_out(drawing)
             if svg is None:
                 tell(context, f"{view}.svg", note)
-            files[f"{view}.svg"] = svg or _unable(note)
+            files[f"{view}.svg"] = svg or unable(note)
         return files
 
     outputs = tuple(f"{view}.{ending}" for view in VIEWS for ending in ("dot", "svg"))
@@ -146,7 +146,8 @@ def laid_out(drawing: Drawing, *, seconds: float = _SECONDS) -> tuple[bytes | No
         return None, str(error)
 
 
-def _unable(note: str) -> bytes:
+def unable(note: str) -> bytes:
+    """Return an SVG that says in words why it shows no drawing."""
     text = note.replace("&", "&amp;").replace("<", "&lt;")
     body = f'<text x="10" y="24" font-family="sans-serif" font-size="12">{text}</text>'
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="40">{body}</svg>\n'.encode()

@@ -32,8 +32,10 @@ from moorelens.pipelines.machines import (
 from moorelens.pipelines.measure import EVALUATION
 from moorelens.pipelines.pictures import Machines, drawings_of, layout, read_machines, state_rules, tell
 from moorelens.pipelines.reductions import reduction_steps, stage_drawings, stages
+from moorelens.pipelines.saliency import RECORDS
+from moorelens.pipelines.saliency_report import saliency_part, with_saliency
 from moorelens.pipelines.stability import REPEATS
-from moorelens.pipelines.summarise import Summary, reference_of, summarise, with_stability
+from moorelens.pipelines.summarise import PRUNING, Summary, reference_of, summarise, with_pruning, with_stability
 from moorelens.pipelines.views import machine_views
 from moorelens.policies.base import identity
 from moorelens.reports.build import (
@@ -55,7 +57,9 @@ from moorelens.reports.data import (
     encode_report_data,
 )
 from moorelens.reports.html import render_html
+from moorelens.reports.paper_tables import FOLDER, paper_tables
 from moorelens.reports.pdf import render_pdf
+from moorelens.reports.pruning import Pruning, decode_pruning
 from moorelens.reports.summary import encode_summary
 from moorelens.runs.arrays import decode_arrays
 from moorelens.runs.manifest import installed_versions
@@ -80,6 +84,7 @@ def report_stage(job: Job) -> Stage:
             SUMMARY: encode_summary(found.summary),
             REPORT_DATA: encode_report_data(data),
             HTML: render_html(data),
+            **paper_tables(data),
         }
         try:
             files[PDF] = render_pdf(data)
@@ -91,8 +96,9 @@ def report_stage(job: Job) -> Stage:
         name="report",
         run=run,
         config=_shown(job),
-        needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION, *repeated),
-        outputs=(SUMMARY, REPORT_DATA, HTML, *((PDF,) if find_spec("typst") is not None else ())),
+        needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION, RECORDS, *repeated),
+        uses=(PRUNING,),
+        outputs=(SUMMARY, REPORT_DATA, HTML, FOLDER, *((PDF,) if find_spec("typst") is not None else ())),
     )
 
 
@@ -104,7 +110,10 @@ def summary_of(job: Job, context: StageContext) -> Summary:
         sizes=msgspec.json.decode(context.read(SIZES)),
         evaluation=decode_arrays(context.read(EVALUATION)),
     )
-    return with_stability(found, context.read(REPEATS)) if job.budget.repeats > 1 else found
+    found = with_saliency(found, context.read(RECORDS))
+    if job.budget.repeats > 1:
+        found = with_stability(found, context.read(REPEATS))
+    return with_pruning(found, context.read(PRUNING)) if PRUNING in context.names() else found
 
 
 def _shown(job: Job) -> dict[str, Any]:
@@ -128,7 +137,8 @@ def report_data(
     """Return everything that the report shows."""
     drawings = drawings_of(machines, legend=False, prefixed=True)
     pictures: dict[str, Picture] = {}
-    decisions = _decisions(job, machines, drawings["reduced"], pictures)
+    pruning = decode_pruning(context.read(PRUNING)) if PRUNING in context.names() else None
+    decisions = _decisions(job, machines, drawings["reduced"], pictures, pruning)
     taken = stages(machines, sizes["reductions"])
     between, shown = stage_drawings(
         machines, taken, texts=state_rules(machines), final=drawings["reduced"], first=drawings["machine"]
@@ -143,7 +153,10 @@ def report_data(
         summary=found.summary,
         actions=action_marks(action_styles(machines.machine.action_names)),
         intervals=found.intervals,
-        settings=_settings(job, context.read(QUANTISE_REPORT), fit_episodes=machines.traces.n_episodes),
+        settings=(
+            *_settings(job, context.read(QUANTISE_REPORT), fit_episodes=machines.traces.n_episodes),
+            *_pruning_settings(pruning),
+        ),
         versions=tuple(Named(group="", name=name, value=value) for name, value in installed_versions().items()),
         seed_returns=found.seed_returns,
         reductions=(*steps, *_folded_step(found)),
@@ -154,6 +167,11 @@ def report_data(
         films=films,
         codes=code_texts(machines.machine.state_codes),
         stability=found.stability,
+        saliency=saliency_part(
+            context.read(RECORDS),
+            decisions,
+            {f"d{place}": point.state for place, point in enumerate(_ranked(machines))},
+        ),
         notes=_notes(found),
     )
 
@@ -212,6 +230,20 @@ def _settings(job: Job, report: bytes, *, fit_episodes: int) -> tuple[Named, ...
     return tuple(Named(group=group, name=name, value=value, note=note) for group, name, value, note in entries)
 
 
+def _pruning_settings(pruning: Pruning | None) -> tuple[Named, ...]:
+    if pruning is None:
+        return ()
+    price = f"{pruning.cost.mean:.6g} on the pruning games"
+    entries = [
+        ("mode", pruning.mode, "what one candidate changes"),
+        ("tolerance", f"{pruning.tolerance:.6g}", "of return, for all candidates together"),
+        ("games", str(len(pruning.seeds)), "of the selection seeds, played by the held-out protocol"),
+        ("where nothing was recorded", pruning.fallback, "while candidates were judged"),
+        ("candidates", f"{sum(trial.accepted for trial in pruning.trials)} of {len(pruning.trials)} accepted", price),
+    ]
+    return tuple(Named(group="pruning", name=name, value=value, note=note) for name, value, note in entries)
+
+
 def _folded_step(found: Summary) -> tuple[ReductionStep, ...]:
     folded = found.summary.sizes.folded
     if folded is None:
@@ -224,12 +256,17 @@ def _folded_step(found: Summary) -> tuple[ReductionStep, ...]:
     )
 
 
-def _decisions(
-    job: Job, machines: Machines, drawing: Drawing, pictures: dict[str, Picture]
-) -> tuple[DecisionPoint, ...]:
+def _ranked(machines: Machines) -> list[MachineDecision]:
+    """Return the decision points that a report shows, the weightiest first."""
     points = [point for point in decision_points(machines.machine) if not point.silent]
-    dwells = dwell_lengths(points, machines.traces)
-    ranked = sorted(points, key=lambda point: (-point.bits, point.state))[:_DECISIONS]
+    return sorted(points, key=lambda point: (-point.bits, point.state))[:_DECISIONS]
+
+
+def _decisions(
+    job: Job, machines: Machines, drawing: Drawing, pictures: dict[str, Picture], pruning: Pruning | None
+) -> tuple[DecisionPoint, ...]:
+    ranked = _ranked(machines)
+    dwells = dwell_lengths(ranked, machines.traces)
     found = []
     for place, point in enumerate(ranked):
         made = decision_point(
@@ -241,6 +278,7 @@ def _decisions(
             rules=machines.rules.get(point.state),
             examples=_examples(job, machines, point, pictures),
             dwell=dwells.get(point.state),
+            forced={row.target: row.cost for row in (pruning.effects if pruning else ()) if row.state == point.state},
         )
         if made is not None:
             found.append(made)

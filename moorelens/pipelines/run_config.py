@@ -74,3 +74,29 @@ class EvaluateConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fie
         require(0.0 <= self.noise < 1e6, "noise", "a number from 0 on", self.noise)
         minutes = self.max_minutes
         require(minutes is None or 0.0 < minutes < math.inf, "max_minutes", "a positive number of minutes", minutes)
+
+
+class PruneConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`prune`: what is taken away, at what price, and on how many games that is judged."""
+
+    mode: Literal["branch", "state", "symbol"] = "branch"
+    """Redirect a branch of a decision, leave a decision one branch, or read a symbol as another one."""
+    tolerance: float | None = None
+    """Loss of return that is allowed, in units of return; a hundredth of the machine's own where none is given."""
+    games: int | None = None
+    """Games on which candidates are judged, of the selection seeds; 30, or 6 in Atari games, where none is given."""
+    fallback: Literal["nearest", "network", "error"] = "nearest"
+    """Where a pruned machine meets what was not recorded: nearest symbol, network, or refuse a candidate for it."""
+    effects: int = 20
+    """Say what so many decisions are worth, the weightiest first."""
+    max_minutes: float | None = None
+    """Stop in order after so many minutes; the same command goes on."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that nothing can be judged with; raises `OptionError`."""
+        price = self.tolerance
+        require(price is None or 0.0 <= price < math.inf, "tolerance", "a number from 0 on", price)
+        require(self.games is None or self.games >= 1, "games", "a whole number from 1 on", self.games)
+        require(self.effects >= 0, "effects", "a whole number from 0 on", self.effects)
+        minutes = self.max_minutes
+        require(minutes is None or 0.0 < minutes < math.inf, "max_minutes", "a positive number of minutes", minutes)

@@ -16,6 +16,7 @@ from moorelens.fsm.automata.machine import MooreMachine
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.stability import stability_of
 from moorelens.reports.data import Interval, SeedReturns, StabilityPart
+from moorelens.reports.pruning import decode_pruning
 from moorelens.reports.summary import (
     Decisions,
     Fidelity,
@@ -38,6 +39,7 @@ from moorelens.stats import Estimate, estimate, paired_difference, share_of
 Array = npt.NDArray[Any]
 Evaluation = Mapping[str, Array]
 
+PRUNING = "pruning.json"  # what `prune` adds to a run
 _MACHINES = ("machine", "reduced", "folded")
 _NETWORKS = ("policy", "policy_stochastic", "mmn")
 _PER_EPISODE = frozenset({"returns", "steps", "decided", "known", "machine_agrees", "policy_agrees", "copy"})
@@ -95,6 +97,28 @@ def with_stability(found: Summary, repeats: bytes) -> Summary:
     block, part = stability_of(repeats)
     summary = msgspec.structs.replace(found.summary, stability=block)
     return dataclasses.replace(found, summary=summary, stability=part)
+
+
+def with_pruning(found: Summary, pruning: bytes) -> Summary:
+    """Return the summary with what `prune` found, on the held-out games."""
+    part = decode_pruning(pruning)
+    own = part.held_out
+    seeds = SeedReturns(protocol="held_out", player="pruned", seeds=own.seeds, values=own.returns)
+    return dataclasses.replace(
+        found, summary=pruned_summary(found.summary, pruning), seed_returns=(*found.seed_returns, seeds)
+    )
+
+
+def pruned_summary(summary: RunSummary, pruning: bytes) -> RunSummary:
+    """Return a summary with its `pruned` parts filled in."""
+    part = decode_pruning(pruning)
+    replace = msgspec.structs.replace
+    return replace(
+        summary,
+        returns=replace(summary.returns, pruned=part.held_out.pruned),
+        loss=replace(summary.loss, pruned=part.held_out.loss),
+        decisions=replace(summary.decisions, after_pruning=part.decisions[1]),
+    )
 
 
 def new_games(evaluation: Evaluation) -> npt.NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from moorelens.reports.data import (
     EdgeView,
     Example,
     FeatureValue,
+    Interval,
     MachineView,
     Picture,
     Place,
@@ -30,6 +31,7 @@ from moorelens.reports.data import (
     StateView,
     SymbolCount,
 )
+from moorelens.reports.summary import Score
 
 _BARS = 12
 
@@ -123,12 +125,13 @@ def decision_point(
     rules: StateRules | None = None,
     examples: Mapping[int, Example] | None = None,
     dwell: Mapping[int, int] | None = None,
+    forced: Mapping[int, Score] | None = None,
     note: str = "",
 ) -> DecisionPoint | None:
     """Return a decision point of the machine as shown in `drawing`, None where its state is not drawn on its own.
 
-    `steps` is how many steps were recorded in all; `rules` and `examples` are by target state; `dwell` maps lengths of
-    stays to how often they occurred.
+    `steps` is how many steps were recorded in all; `rules` and `examples` are by target state, and so is `forced`, the
+    return lost when that branch is always taken; `dwell` maps lengths of stays to how often they occurred.
     """
     places = {member: node for node in drawing.graph.nodes for member in node.members}
     node = places.get(point.state)
@@ -147,7 +150,10 @@ def decision_point(
         weight_bits=point.bits,
         visits=point.visits,
         share=point.visits / steps if steps else 0.0,
-        branches=tuple(_branch(branch, places, total, rules, examples or {}) for branch in branches),
+        branches=tuple(
+            _branch(branch, places, total, rules, examples or {}, (forced or {}).get(branch.target))
+            for branch in branches
+        ),
         unobserved=point.unobserved,
         dwell=dwell_bins(dwell or {}),
         rule_accuracy=None if rules is None else rules.accuracy,
@@ -162,6 +168,7 @@ def _branch(
     total: int,
     rules: StateRules | None,
     examples: Mapping[int, Example],
+    forced: Score | None,
 ) -> Branch:
     node = places[branch.target]
     rule = None if rules is None else rules.rule(branch.target)
@@ -176,6 +183,10 @@ def _branch(
         symbols=symbol_counts([(symbol, 0) for symbol in branch.symbols], limit=0),
         rule=None if rule is None else RuleView(text=rule.text, coverage=rule.coverage, precision=rule.precision),
         example=examples.get(branch.target),
+        forced_loss=None if forced is None else forced.mean,
+        forced_interval=None
+        if forced is None
+        else Interval(low=forced.low, high=forced.high, n=forced.n, bound=forced.bound),
     )
 
 

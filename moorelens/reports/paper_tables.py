@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from moorelens.reports.data import ReportData
 from moorelens.reports.evaluation import Evaluation, PlayerResult
 from moorelens.reports.format import number, share, span
+from moorelens.reports.pruning import Pruning
 from moorelens.reports.summary import Score
 from moorelens.reports.tables import Cell, Table, tables
 
@@ -78,6 +79,42 @@ def evaluation_latex(found: Evaluation) -> bytes:
         ]
         head = ["rival", "sees", "machine gains", "95 \\% interval", "policy gains"]
         parts.append(_tabular(head, rows, align="llrrr", caption=found.finding, label="evaluation-rivals"))
+    return "\n".join(parts).encode()
+
+
+def pruning_csv(found: Pruning) -> bytes:
+    """Return every forced branch of a decision of the original machine, and what it costs, one row each."""
+    return _rows(
+        ["state", "branch", "share", "cost", "low", "high", "games", "decision_kept"],
+        (
+            [row.state, row.target, _plain(row.share), _plain(row.cost.mean), _plain(row.cost.low),
+             _plain(row.cost.high), row.cost.n, int(row.kept)]
+            for row in found.effects
+        ),
+    )  # fmt: skip
+
+
+def pruning_latex(found: Pruning) -> bytes:
+    """Return the original and the pruned machine, and what each decision is worth, as LaTeX tables."""
+    held_out = found.held_out
+    rows = [
+        ["machine", str(found.states[0]), str(found.decisions[0]), number(found.machine.mean),
+         number(held_out.machine.mean), _between(held_out.machine), "\u2013"],
+        ["pruned", str(found.states[1]), str(found.decisions[1]), number(found.pruned.mean),
+         number(held_out.pruned.mean), _between(held_out.pruned), number(held_out.cost.mean)],
+    ]  # fmt: skip
+    head = ["", "states", "decisions", "pruning games", "held-out games", "95 \\% interval", "cost"]
+    caption = f"Functional pruning ({found.mode}), at most {number(found.tolerance)} of return lost."
+    parts = [_tabular(head, rows, align="lrrrrrr", caption=caption, label="pruning")]
+    if found.effects:
+        rows = [
+            [f"S{row.state}", f"S{row.target}", share(row.share), number(row.cost.mean), _between(row.cost),
+             "kept" if row.kept else "pruned"]
+            for row in found.effects
+        ]  # fmt: skip
+        head = ["decision", "always to", "taken", "cost", "95 \\% interval", ""]
+        caption = "What a decision is worth: return lost when it always takes one branch, all else left as it is."
+        parts.append(_tabular(head, rows, align="llrrrl", caption=caption, label="pruning-effects"))
     return "\n".join(parts).encode()
 
 

@@ -16,17 +16,20 @@ def recompute(stage: Stage, files: Mapping[str, bytes], *, progress: Progress | 
     return stage.run(_Memory(stage, files, progress=progress or NullProgress()))
 
 
-class _NoCheckpoint(Checkpoint):
+class NoCheckpoint(Checkpoint):
+    """Keeps nothing."""
+
     def __init__(self) -> None:
         """There is no file."""
 
     def load(self) -> None:
-        return None
+        """Return None: there is nothing to go on from."""
 
     def save(self, files: Mapping[str, bytes]) -> None:
         """Nothing is kept."""
 
     def due(self, every_s: float = 20.0) -> bool:
+        """Say that there is nothing to save."""
         return False
 
     def clear(self) -> None:
@@ -35,7 +38,7 @@ class _NoCheckpoint(Checkpoint):
 
 class _Memory(StageContext):
     def __init__(self, stage: Stage, files: Mapping[str, bytes], *, progress: Progress) -> None:
-        self.progress, self.checkpoint = progress, _NoCheckpoint()
+        self.progress, self.checkpoint = progress, NoCheckpoint()
         self._stage, self._files = stage, files
         self._left_out: list[str] = []
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from moorelens.errors import InvariantError, StorageError
+from moorelens.errors import InvariantError, RunFolderError, StorageError
 from moorelens.runs.checkpoints import Checkpoint, OutOfTime
 from moorelens.runs.folder import SCRATCH, RunFolder, checked_name
 from moorelens.runs.hashing import digest, digest_bytes
-from moorelens.runs.manifest import Header, StageEntry, installed_versions
+from moorelens.runs.manifest import Header, Manifest, StageEntry, installed_versions
 from moorelens.runs.opening import open_folder, read_manifest, run_digest
 from moorelens.runs.progress import NullProgress, Progress
 from moorelens.runs.runlog import RunLog
@@ -161,6 +161,7 @@ def add_stages(
     manifest = read_manifest(Path(folder))
     header = msgspec.structs.replace(manifest.header, versions=installed_versions())
     written = set(manifest.files())
+    _check_complete(Path(folder), manifest, stages)
     _check_plan(stages, written=written)
     order = [*(entry.name for entry in manifest.stages), *(stage.name for stage in stages)]
     with open_folder(Path(folder), manifest.header, order=list(dict.fromkeys(order))) as opened:
@@ -278,6 +279,16 @@ def _entry(
 
 def _named(name: str, patterns: Sequence[str]) -> bool:
     return any(name.startswith(pattern) if pattern.endswith("/") else name == pattern for pattern in patterns)
+
+
+def _check_complete(folder: Path, manifest: Manifest, stages: Sequence[Stage]) -> None:
+    there = [*manifest.files(), *(name for stage in stages for name in stage.outputs)]
+    missing = [need for stage in stages for need in stage.needs if not any(_named(name, (need,)) for name in there)]
+    if missing:
+        raise RunFolderError(
+            f"More is made of a finished run, and {folder} lacks {missing[0]}: it was stopped, or made by another "
+            f"version, so run `moorelens {manifest.header.verb}` on it again."
+        )
 
 
 def _check_plan(stages: Sequence[Stage], *, written: Collection[str] = ()) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from moorelens.errors import InvariantError, RunFolderError
+from moorelens.errors import RunFolderError
 from moorelens.runs.manifest import MANIFEST, Manifest
 from moorelens.runs.stages import RunOutcome, Stage, StageContext, add_stages, run_stages
 from tests.runs import toy
@@ -103,7 +103,7 @@ def test_what_is_no_run_is_refused_and_not_touched(tmp_path: Path, what: str) ->
     assert toy.tree(tmp_path) == before
 
 
-def test_a_stage_may_only_need_what_the_run_has_written(folder: Path) -> None:
+def test_a_run_that_lacks_what_a_stage_needs_is_told_to_go_on(folder: Path) -> None:
     missing = dataclasses.replace(extra(), needs=("nowhere",))
-    with pytest.raises(InvariantError, match="nowhere"):
+    with pytest.raises(RunFolderError, match="lacks nowhere: it was stopped"):
         add_stages(folder, [missing])
