@@ -66,7 +66,7 @@ def compare_job(job: Job, names: tuple[str, ...], *, progress: Progress | None =
     """Run the comparison of an opened job."""
     folder = Path(job.config.out or default_out("compare", job.config.policy))
     stages = compare_stages(job, names)
-    with limited_threads(job.threads):
+    with limited_threads(job.threads), job.workers:
         outcome = run_stages(
             folder,
             stages,
