@@ -40,7 +40,7 @@ def render_html(data: ReportData) -> bytes:
     page = build_page(data)
     views = tuple(_with_svg(entry, view) for entry, view in zip(page.views, data.views, strict=True))
     shell = _shell()
-    text = _environment().get_template("report.html.j2").render(
+    text = environment().get_template("report.html.j2").render(
         data=data,
         page={**_fields(replace(page, views=views)), "payload": payload(data)},
         style=shell.style,
@@ -67,7 +67,8 @@ def _fields(page: Page) -> dict[str, Any]:
     return {name: getattr(page, name) for name in page.__dataclass_fields__}
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return what fills the templates of reports: everything escaped, nothing undefined."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("moorelens.reports", "templates"),
         autoescape=True,
@@ -77,6 +78,12 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def stylesheet() -> tuple[str, str]:
+    """Return the style sheet of reports, and the Content-Security-Policy of a page that has it and no script."""
+    style = (resources.files("moorelens.reports") / "assets" / "report.css").read_text("utf-8")
+    return style, f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
 
 
 def _shell() -> _Shell:

@@ -30,12 +30,18 @@ class Size:
 
 
 def clean_svg(
-    svg: str, *, labels: Mapping[str, str] | None = None, font: str | None = None, role: str | None = None
+    svg: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    font: str | None = None,
+    role: str | None = None,
+    still: bool = False,
 ) -> tuple[str, Size]:
     """Return `svg` rebuilt from known elements and attributes, and its size.
 
     Elements with an id in `labels` can be reached by keyboard and carry that name; Graphviz's own titles go. `font`
-    replaces every font family. Raises InvariantError where `svg` is not SVG.
+    replaces every font family; a `still` drawing keeps no ids, so that two of a kind can share a page. Raises
+    InvariantError where `svg` is not SVG.
     """
     try:
         root = ET.fromstring(svg)
@@ -44,6 +50,9 @@ def clean_svg(
     if root.tag != f"{_NAMESPACE}svg":
         raise InvariantError(f"A drawing in a report must be SVG, but this one is {root.tag!r}.")
     clean = _rebuilt(root, labels=labels or {}, font=font)
+    if still:
+        for element in clean.iter():
+            element.attrib.pop("id", None)
     size = _size(root)
     for name in ("width", "height"):
         clean.attrib.pop(name, None)
@@ -51,6 +60,8 @@ def clean_svg(
     clean.set("xmlns", _NAMESPACE[1:-1])
     if role is not None:
         clean.set("role", role)
+    if role == "img":
+        clean.set("aria-label", "A machine as a graph; its states are listed in its own report.")
     return ET.tostring(clean, encoding="unicode"), size
 
 
