@@ -74,6 +74,33 @@ def causal_curve(
     return _curve(_moved_areas(order, labels, edges), y, mode)
 
 
+def flip_area(
+    x: Tensor,
+    other: Tensor,
+    decide: ScoreFn,
+    *,
+    saliency: Tensor,
+    steps: int = 50,
+    grid: PatchGrid | None = None,
+    generator: torch.Generator | None = None,
+    max_batch: int = MAX_BATCH,
+) -> Tensor:
+    """Return the least area fraction (B,) whose deletion, most salient first, changes a decision; NaN where none does.
+
+    `decide(x (N, ...)) -> (N,)`: what is decided, as a number (such as the greedy action); otherwise as `causal_curve`.
+    """
+
+    def score(points: Tensor) -> Tensor:
+        return decide(points).to(torch.float64)
+
+    curve = causal_curve(
+        x, other, score, saliency=saliency, steps=steps, grid=grid, generator=generator, max_batch=max_batch
+    )
+    changed = curve.y != curve.y[:, :1]
+    first = changed.to(torch.uint8).argmax(dim=1, keepdim=True)
+    return torch.where(changed.any(dim=1), curve.x.gather(1, first)[:, 0], torch.nan)
+
+
 def rank_parts(saliency: Tensor, *, grid: PatchGrid | None = None, generator: torch.Generator | None = None) -> Tensor:
     """Return part numbers (B, P) from most to least salient; equal ones in random order, the same for all rows.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moorelens.errors import OptionError
-from moorelens.saliency.curves import causal_curve, rank_parts, ranks_of
+from moorelens.saliency.curves import causal_curve, flip_area, rank_parts, ranks_of
 from moorelens.saliency.meter import Meter
 from moorelens.saliency.patches import PatchGrid
 from tests.saliency.models import images, kept_share
@@ -93,6 +93,16 @@ def test_vectors_have_curves_too_and_batches_stay_small() -> None:
     curve = causal_curve(x, x * 0, meter, saliency=x)
     assert curve.y.tolist() == [[7, 3, 1, 0], [5.5, 1.5, 0.5, 0]]
     assert (meter.largest_batch, meter.n_forward) == (3, 8)
+
+
+def test_the_least_area_that_changes_a_decision() -> None:
+    x = torch.tensor([[3.0, 2.0, 1.0, 0.0], [9.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+
+    def decide(points: Tensor) -> Tensor:
+        return (points.sum(dim=1) > 2).long()
+
+    found = flip_area(x, x * 0, decide, saliency=x)
+    assert found[:2].tolist() == [0.5, 0.25] and found[2].isnan()
 
 
 @pytest.mark.parametrize(
