@@ -3,6 +3,8 @@
 from moorelens._lazy import attach
 
 _EXPORTS: dict[str, str] = {
+    "GrowthPlan": "moorelens.pipelines.growth",
+    "MachineCallback": "moorelens.pipelines.callback",
     "TrainOutcome": "moorelens.pipelines.train",
     "list_zoo": "moorelens.pipelines.zoo",
     "run_train": "moorelens.pipelines.train",

@@ -141,24 +141,31 @@ def _policy(
     explore: float | None,
     where: str,
 ) -> RecurrentSB3Policy | MemorylessPolicy:
-    source = copy.deepcopy(source).to("cpu").eval()
+    # Part by part: a policy in training holds tensors of its last step, which cannot be copied.
     dqn = hasattr(source, "q_net")
     extractor = source.q_net.features_extractor if dqn else getattr(source, "pi_features_extractor", None)
-    extractor = extractor if extractor is not None else source.features_extractor
+    extractor = _copy(extractor if extractor is not None else source.features_extractor)
     parts: dict[str, Any] = {"inputs": inputs, "extractor": extractor if key is None else _Entry(extractor, key)}
     if dqn:
-        *hidden, last = source.q_net.q_net
+        *hidden, last = _copy(source.q_net.q_net)
         parts |= {"latent": nn.Sequential(*hidden), "choice": Choice(last, sizes)}
         return MemorylessPolicy(_sized(spec, last.in_features, len(spec.action_names)), **parts, explore=explore)
-    parts |= {"latent": source.mlp_extractor.policy_net, "choice": Choice(source.action_net, sizes)}
+    latent, last = _copy(source.mlp_extractor.policy_net), _copy(source.action_net)
+    parts |= {"latent": latent, "choice": Choice(last, sizes)}
     if not hasattr(source, "lstm_actor"):
-        return MemorylessPolicy(_sized(spec, source.action_net.in_features, len(spec.action_names)), **parts)
-    layers = layers_of(source.lstm_actor.state_dict(), where=where)
+        return MemorylessPolicy(_sized(spec, last.in_features, len(spec.action_names)), **parts)
+    weights = {name: tensor.detach().to("cpu") for name, tensor in source.lstm_actor.state_dict().items()}
+    layers = layers_of(weights, where=where)
     memory = StackedCells(kind_of(layers[0], where=where), layers)
-    value = nn.Sequential(source.mlp_extractor.value_net, source.value_net) if source.shared_lstm else None
+    critic = (source.mlp_extractor.value_net, source.value_net)
+    value = nn.Sequential(*map(_copy, critic)) if source.shared_lstm else None
     return RecurrentSB3Policy(
         _sized(spec, memory.inputs, memory.state_size, memory.kind), **parts, memory=memory, value=value
     )
+
+
+def _copy(module: nn.Module) -> Any:
+    return copy.deepcopy(module).to("cpu").eval()
 
 
 def _sized(spec: PolicySpec, features: int, states: int, cell: Any = "none") -> PolicySpec:
