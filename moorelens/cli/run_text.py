@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
 from moorelens.cli.printing import plain
 from moorelens.reports.evaluation import Condition, Evaluation, PlayerResult, Rival
@@ -11,6 +13,7 @@ from moorelens.reports.pruning import Pruning
 from moorelens.reports.summary import Score
 
 WIDTH = 80
+_ROWS = 14  # steps of a counterexample that are shown
 
 
 def evaluation_lines(found: Evaluation) -> list[str]:
@@ -23,6 +26,26 @@ def evaluation_lines(found: Evaluation) -> list[str]:
         lines += [_rival(rival) for rival in found.rivals]
         lines += ["", *textwrap.wrap(found.finding, WIDTH)]
     return [plain(line).rstrip() for line in lines]
+
+
+def check_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return the verdict on a property, and the steps of the shortest episode that breaks it."""
+    games = plural(found["episodes"], "recorded episode")
+    broken = f"breaks in {count(found['fails'])} of {games}"
+    lines = [*textwrap.wrap(found["meaning"], WIDTH), f"holds in {games}" if found["holds"] else broken]
+    if found["cut_off"]:
+        lines.append(f"left open by the time limit in {plural(found['cut_off'], 'episode')}")
+    breach = found["counterexample"]
+    if breach is not None:
+        span_of = f"steps {breach['since']} to {breach['steps'] - 1}"
+        lines += ["", f"shortest: episode {breach['episode']} (seed {breach['seed']}), {span_of}"]
+        lines.append(f"{'t':>6}  {'symbol':<8}{'state':<8}{'action':<20}{'reward':>8}")
+        rows = [
+            f"{row['t']:>6}  {row['symbol']:<8}{row['state']:<8}{row['action'][:19]:<20}{number(row['reward']):>8}"
+            for row in breach["shown"]
+        ]
+        lines += rows if len(rows) <= _ROWS else [*rows[:3], f"{'...':>6}", *rows[3 - _ROWS :]]
+    return [plain(line) for line in lines]
 
 
 def pruning_lines(found: Pruning) -> list[str]:

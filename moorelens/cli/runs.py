@@ -9,8 +9,8 @@ import msgspec
 
 from moorelens.cli.parsing import parse
 from moorelens.cli.printing import open_progress, print_json
-from moorelens.cli.run_text import evaluation_lines, pruning_lines
-from moorelens.pipelines.run_config import EvaluateConfig, PruneConfig, VerifyConfig
+from moorelens.cli.run_text import check_lines, evaluation_lines, pruning_lines
+from moorelens.pipelines.run_config import CheckConfig, EvaluateConfig, PruneConfig, VerifyConfig
 from moorelens.reports.summary import encode_record
 
 _MARKS = {"holds": "ok", "fails": "FAILED", "not checked": "-"}
@@ -50,6 +50,20 @@ def prune(arguments: list[str]) -> int:
         files = [str(Path(config.run) / name) for name in (PRUNED, SVG, CSV)]
         print("\n".join([*pruning_lines(found), "", *files]))
     return 0
+
+
+def check(arguments: list[str]) -> int:
+    """Run `moorelens check`; exit code 1 where a recorded episode breaks the property."""
+    description = "Say whether the recorded episodes of a run have a property, or show one."
+    config, output = parse(CheckConfig, arguments, verb="check", description=description)
+    from moorelens.pipelines.check import run_check
+
+    found = run_check(config)
+    if output.json:
+        print_json(msgspec.json.encode(found))
+    else:
+        print("\n".join(check_lines(msgspec.to_builtins(found))))
+    return 0 if found.holds else 1
 
 
 def verify(arguments: list[str]) -> int:

@@ -35,6 +35,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("a run's machine disturbed, and its rivals", "RUN", "moorelens.cli.runs:evaluate"),
     "saliency": Verb("what one decision of a run looked at", "RUN", "moorelens.cli.saliency:saliency"),
     "prune": Verb("a run's machine without idle decisions", "RUN", "moorelens.cli.runs:prune"),
+    "check": Verb("a property of what a run recorded", "RUN PROPERTY", "moorelens.cli.runs:check"),
     "verify": Verb("every number of a run computed again", "RUN", "moorelens.cli.runs:verify"),
     "report": Verb("a run's report again, or two runs compared", "RUN [RUN]", "moorelens.cli.reporting:report"),
     "train": Verb("a recurrent policy for an environment", "ENV", "moorelens.cli.training:train"),

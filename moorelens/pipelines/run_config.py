@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -100,3 +100,17 @@ class PruneConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fields
         require(self.effects >= 0, "effects", "a whole number from 0 on", self.effects)
         minutes = self.max_minutes
         require(minutes is None or 0.0 < minutes < math.inf, "max_minutes", "a positive number of minutes", minutes)
+
+
+class CheckConfig(RunConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`check`: a property, and what its names stand for."""
+
+    property: str
+    """What should hold, for example 'after bounce, FIRE within 10 steps'; docs/checking.md has the language."""
+    define: dict[str, Any] = {}
+    """Names for properties, as JSON: {"bounce": "ball_speed > 0 and previous ball_speed < 0"}."""
+
+    def __post_init__(self) -> None:
+        """Refuse definitions that are no text; raises `OptionError`."""
+        for name, text in self.define.items():
+            require(isinstance(text, str), "define", f"a JSON object of texts, {name!r} included", text)
