@@ -107,7 +107,7 @@ def branch_saliency(
     digits, x, baseline = _inputs(scene, rows, opposite, config)
     chosen = differing(digits, x, baseline)
     found = differential_map(
-        digits.graded, x, baseline, chosen, target=config.target, steps=config.steps, rule=config.rule, max_batch=64
+        digits.graded, x, baseline, chosen, target=config.target, steps=config.steps, rule=config.rule, max_batch=16
     )
     skipped = found.empty.numpy()
     maps, memory = _parted(found.values, scene, config)

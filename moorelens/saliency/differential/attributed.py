@@ -32,7 +32,7 @@ def attributed_branches(
     fn = value_score(policy, hidden=hidden) if score == "value" else fn
     x, baseline = (to_input(scene.observations[part]) for part in (rows, opposite))
     found = explainer.attribute(
-        x, fn, other(baseline), generator=torch.Generator().manual_seed(config.seed), max_batch=64
+        x, fn, other(baseline), generator=torch.Generator().manual_seed(config.seed), max_batch=16
     )
     values = found.saliency()
     maps = values[:, None] if x.ndim == 4 else values

@@ -11,11 +11,13 @@ from torch import Tensor
 from moorelens.errors import OptionError
 from moorelens.saliency.config import Rule
 from moorelens.saliency.differential.config import Target
-from moorelens.saliency.meter import MAX_BATCH, Meter
+from moorelens.saliency.differential.digits import Graded
+from moorelens.saliency.meter import Meter
 from moorelens.saliency.paths import accumulate, column, quadrature
 from moorelens.saliency.scores import BoundScore
 
-Graded = Callable[[Tensor], Tensor]
+# Points at a time: what a first layer makes of more images does not fit the cache (measured on Pong's network).
+MAP_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,7 @@ class DifferentialMap:
 
 
 def differential_map(
-    graded: Graded,
+    graded: Graded | Callable[[Tensor], Tensor],
     x: Tensor,
     baseline: Tensor,
     chosen: Tensor,
@@ -49,29 +51,32 @@ def differential_map(
     steps: int = 16,
     rule: Rule = "midpoint",
     oriented: bool = True,
-    max_batch: int = MAX_BATCH,
+    max_batch: int = MAP_BATCH,
 ) -> DifferentialMap:
     """Return the mean map over the `chosen (B, K)` bool digits, by one backward pass a chunk (spec-fsm 6.6).
 
-    `graded (N, ...) -> (N, K)`: the digits before rounding. The map is linear in the digits, so that their mean needs
-    no map of its own for each. `preactivation`: a digit u attributes u(x) - u(baseline); with `oriented` each counts in
-    the direction in which it changes, so that digits that rise do not cancel those that fall. `squared`: the released
-    code's (u(z) - u(x))^2, whose values sum to MINUS the squared change.
+    `graded (N, ...) -> (N, K)`: the digits before rounding; a `Graded` says where they begin with an affine map. The
+    map is linear in the digits, so that their mean needs no map of its own for each. `preactivation`: a digit u
+    attributes u(x) - u(baseline); with `oriented` each counts in the direction in which it changes, so that digits that
+    rise do not cancel those that fall. `squared`: the released code's (u(z) - u(x))^2, whose values sum to MINUS the
+    squared change.
     Raises OptionError where shapes do not fit.
     """
     _check(x, baseline, chosen)
-    with torch.no_grad():
-        ends = _in_chunks(graded, x, max_batch), _in_chunks(graded, baseline, max_batch)
-    weights = _weights(ends[0] - ends[1], chosen, oriented=oriented and target == "preactivation")
-    score = BoundScore(function=_reading(graded, target), bound=(weights, ends[0]), name="differing digits")
+    whole = graded if isinstance(graded, Graded) else Graded(rest=graded)
+    behind = [_in_chunks(whole.first, part, max_batch) for part in (x, baseline)] if whole.first else [x, baseline]
+    ends = [_in_chunks(whole.rest, part, max_batch) for part in behind]
+    change = ends[0] - ends[1]
+    weights = _weights(change, chosen, oriented=oriented and target == "preactivation")
+    score = BoundScore(function=_reading(whole.rest, target), bound=(weights, ends[0]), name="differing digits")
     meter = Meter(score, max_batch=max_batch)
 
     def make(rows: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        leaf = _between(x, baseline, rows, t)
-        return leaf, leaf.clone()
+        leaf = _between(behind[0], behind[1], rows, t)
+        # A network may begin with an in-place operation, which a leaf allows none of; behind our own layers none does.
+        return leaf, leaf if whole.first else leaf.clone()
 
-    gradient = accumulate(meter, make, x, steps=steps, rule=rule).gradient
-    change = ends[0] - ends[1]
+    gradient = _before(whole, x, accumulate(meter, make, behind[0], steps=steps, rule=rule).gradient)
     gap = (weights * (change if target == "preactivation" else -change.square())).sum(dim=1)
     return DifferentialMap(
         values=(x - baseline) * gradient,
@@ -84,44 +89,66 @@ def differential_map(
 
 
 def digit_maps(
-    graded: Graded,
+    graded: Graded | Callable[[Tensor], Tensor],
     x: Tensor,
     baseline: Tensor,
     *,
     target: Target = "preactivation",
     steps: int = 16,
     rule: Rule = "midpoint",
-    max_batch: int = MAX_BATCH,
+    max_batch: int = MAP_BATCH,
 ) -> Tensor:
     """Return a map for every digit (B, K, ...): the points of a path go through the network once for all digits."""
     _check(x, baseline, None)
-    with torch.no_grad():
-        reference = _in_chunks(graded, x, max_batch)
+    whole = graded if isinstance(graded, Graded) else Graded(rest=graded)
+    behind = [_in_chunks(whole.first, part, max_batch) for part in (x, baseline)] if whole.first else [x, baseline]
+    reference = _in_chunks(whole.rest, behind[0], max_batch)
     nodes, weights = (torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in quadrature(rule, steps))
     found = x.new_zeros((len(x), reference.shape[1], *x.shape[1:]))
     for row in range(len(x)):
+        total = behind[0].new_zeros((reference.shape[1], *behind[0].shape[1:]))
         for first in range(0, steps, max_batch):
-            t = nodes[first : first + max_batch]
+            t, share = nodes[first : first + max_batch], weights[first : first + max_batch]
             rows = torch.full((len(t),), row, dtype=torch.int64, device=x.device)
-            gradients = _all_digits(graded, _between(x, baseline, rows, t), reference[row], target)
-            found[row] += torch.tensordot(weights[first : first + max_batch], gradients, dims=([0], [1]))
-    return found * (x - baseline)[:, None]
+            leaf = _between(behind[0][row : row + 1], behind[1][row : row + 1], rows, t)
+            _add_digits(total, whole.rest, leaf, reference[row], target, share, behind=whole.first is not None)
+        at = x[row : row + 1].expand(len(total), *x.shape[1:])
+        found[row] = _before(whole, at, total) * (x[row] - baseline[row])
+    return found
 
 
-def _all_digits(graded: Graded, leaf: Tensor, reference: Tensor, target: Target) -> Tensor:
-    """Return the gradients (K, n, ...) of every digit at every point."""
+def _add_digits(
+    total: Tensor,
+    rest: Callable[[Tensor], Tensor],
+    leaf: Tensor,
+    reference: Tensor,
+    target: Target,
+    share: Tensor,
+    *,
+    behind: bool,
+) -> None:
+    """Add to `total (K, ...)` the gradients of every digit at the points `leaf (n, ...)`, weighted by `share (n,)`."""
     with torch.enable_grad():
-        read = graded(leaf.clone())
+        read = rest(leaf if behind else leaf.clone())
         if target == "squared":
             read = (read - reference).square()
-        count = read.shape[1]
-        parts = [
-            torch.autograd.grad(read[:, digit].sum(), leaf, retain_graph=digit + 1 < count)[0] for digit in range(count)
-        ]
-    return torch.stack(parts)
+        # The weights go in where the pass back begins: every layer is linear in what comes from behind it.
+        for digit in range(read.shape[1]):
+            (found,) = torch.autograd.grad((read[:, digit] * share).sum(), leaf, retain_graph=True)
+            total[digit] += found.sum(dim=0)
 
 
-def _reading(graded: Graded, target: Target) -> Callable[..., Tensor]:
+def _before(graded: Graded, x: Tensor, gradient: Tensor) -> Tensor:
+    """Return gradients (B, ...) with respect to `x (B, ...)` of those with respect to what is behind the affine map."""
+    if graded.first is None:
+        return gradient
+    with torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        (found,) = torch.autograd.grad(graded.first(leaf), leaf, gradient)
+    return found
+
+
+def _reading(graded: Callable[[Tensor], Tensor], target: Target) -> Callable[..., Tensor]:
     def function(points: Tensor, weights: Tensor, reference: Tensor) -> Tensor:
         read = graded(points)
         return (weights * (read if target == "preactivation" else (read - reference).square())).sum(dim=1)
@@ -136,12 +163,14 @@ def _weights(change: Tensor, chosen: Tensor, *, oriented: bool) -> Tensor:
 
 
 def _between(x: Tensor, baseline: Tensor, rows: Tensor, t: Tensor) -> Tensor:
-    end = x.index_select(0, rows)
-    return torch.lerp(baseline.index_select(0, rows), end, column(t, end)).requires_grad_()
+    # One row's path needs no copies of its ends: they are as large as all points of the path.
+    start, end = (part if len(x) == 1 else part.index_select(0, rows) for part in (baseline, x))
+    return torch.lerp(start, end, column(t, end)).requires_grad_()
 
 
-def _in_chunks(graded: Graded, x: Tensor, size: int) -> Tensor:
-    return torch.cat([graded(part) for part in torch.split(x, size)])
+def _in_chunks(function: Callable[[Tensor], Tensor], x: Tensor, size: int) -> Tensor:
+    with torch.no_grad():
+        return torch.cat([function(part) for part in torch.split(x, size)])
 
 
 def _check(x: Tensor, baseline: Tensor, chosen: Tensor | None) -> None:

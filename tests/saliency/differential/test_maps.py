@@ -114,6 +114,36 @@ class TestWhatValuesMean:
         assert found.empty.all() and (found.values == 0).all() and (found.gap == 0).all()
 
 
+class TestBehindAnAffineLayer:
+    """A straight path stays straight behind the first layer: the maps are those of the path itself."""
+
+    @pytest.mark.parametrize("image", [False, True])
+    @pytest.mark.parametrize("target", TARGETS)
+    def test_maps_are_the_same(self, image: bool, target: Literal["preactivation", "squared"]) -> None:
+        network = small_network(small_policy(image=image))
+        graded = observation_digits(network).graded
+        assert graded.first is not None
+        generator = torch.Generator().manual_seed(0)
+        shape = (3, 1, 8, 8) if image else (3, 4)
+        x, baseline = torch.rand(shape, generator=generator), torch.rand(shape, generator=generator)
+        chosen = torch.ones(3, 3, dtype=torch.bool)
+
+        def plain(z: Tensor) -> Tensor:
+            return network.observation.preactivation(network.policy.features(z))  # type: ignore[union-attr, no-any-return]
+
+        ours = differential_map(graded, x, baseline, chosen, target=target, steps=20)
+        slow = differential_map(plain, x, baseline, chosen, target=target, steps=20)
+        torch.testing.assert_close(ours.values, slow.values, atol=1e-4, rtol=1e-3)
+        each = digit_maps(graded, x, baseline, target=target, steps=20, max_batch=7)
+        torch.testing.assert_close(each, digit_maps(plain, x, baseline, target=target, steps=20), atol=1e-4, rtol=1e-3)
+
+    def test_the_policy_is_left_alone(self) -> None:
+        network = small_network(small_policy(image=True))
+        layout = [p.stride() for p in network.policy.parameters()]  # type: ignore[attr-defined]
+        observation_digits(network).graded(torch.rand(2, 1, 8, 8))
+        assert [p.stride() for p in network.policy.parameters()] == layout  # type: ignore[attr-defined]
+
+
 class TestDigits:
     def test_of_a_symbol(self) -> None:
         network = small_network()
