@@ -2,8 +2,8 @@
 
 Run it with `python benchmarks/differential_saliency.py [--repeats N]`; it prints ratios of medians taken in one run.
 The published loop (restated from spec-fsm 6.6, no line of it copied) asks one digit and one point of the path at a
-time; the tidy loop asks one digit at a time with all points in a batch. All of them on the same 51 points, and ours also
-with our default of 16, whose sums are nearer to what they should be.
+time; the tidy loop asks one digit at a time with all points in a batch. All of them on the same 51 points, and ours
+also with our default of 16, whose sums are nearer to what they should be.
 """
 
 from __future__ import annotations
