@@ -12,7 +12,7 @@ from typing import Any
 from moorelens.errors import InvariantError, MissingToolError
 from moorelens.reports.data import ActionMark, MachineView, ReportData
 from moorelens.reports.figures import FONT, action_mark, silent_mark
-from moorelens.reports.format import printable
+from moorelens.reports.format import listed, printable
 from moorelens.reports.page import BranchEntry, DecisionEntry, Page, build_page
 from moorelens.reports.svg import clean_svg
 
@@ -21,6 +21,13 @@ _TIMESTAMP = 946_684_800
 _TEMPLATE = "report.typ"
 # What Typst says where a tagged PDF would hold a letter that no font can show.
 _UNSHOWN = "could not be displayed"
+
+# Room on a sheet of A3 in points, what a caption takes of it, and how far a drawing may shrink: as in the template.
+_A3 = (1035.0, 694.0)
+_CAPTION = 71.0
+_LEAST_SCALE = 0.45
+_STEPS = ("trim", "bisimulation", "edges", "classes", "chains", "loops", "tags")
+_SKELETON = "skeleton"
 
 Files = dict[str, bytes]
 
@@ -82,7 +89,8 @@ def pdf_files(data: ReportData) -> Files:
         "tables": {key: asdict(table) for key, table in page.tables.items()},
         "marks": _marks(data, files),
         "machine-number": page.machine_number,
-        "views": [_view(view, place, files) for place, view in enumerate(data.views)],
+        "views": [_view(view, place, files) for place, view in enumerate(paper_views(data))],
+        "views-left": _left_out(data),
         "returns-plot": _drawing("returns.svg", page.returns_plot, files),
         "returns-number": page.returns_number,
         "decisions": [_decision(entry, place, data, files) for place, entry in enumerate(page.decisions)],
@@ -119,6 +127,41 @@ def _marks(data: ReportData, files: Files) -> dict[str, dict[str, str]]:
         files[name] = action_mark(mark).encode("utf-8")
         marks[str(mark.index)] = {"file": name, "name": mark.name or "action"}
     return marks
+
+
+def paper_views(data: ReportData) -> tuple[MachineView, ...]:
+    """Return the drawings that are printed: every form of the machine, the steps between them left to the screen.
+
+    What does not fit a sheet of A3 with readable letters is left out, the reduced machine for its decision skeleton
+    where there is one.
+    """
+    by_key = {view.key: view for view in data.views}
+    forms = [view for view in data.views if view.key not in (*_STEPS, _SKELETON)]
+    kept = []
+    for view in forms:
+        if view.svg is None or _fits(view):
+            kept.append(view)
+        elif view is forms[0]:
+            kept.append(by_key.get(_SKELETON, view))
+    return tuple(kept)
+
+
+def _left_out(data: ReportData) -> str | None:
+    """Return which forms are not printed, and where they are."""
+    printed = {view.key for view in paper_views(data)}
+    missing = [view.title.lower() for view in data.views if view.key not in (*printed, *_STEPS, _SKELETON)]
+    if not missing:
+        return None
+    return f"Too large for paper, and drawn in report.html: the machine {listed(missing)}."
+
+
+def _fits(view: MachineView) -> bool:
+    """Return whether a drawing fits a sheet of A3 beside its caption without shrinking below `_LEAST_SCALE`."""
+    size = clean_svg(view.svg or "")[1]
+    long, short = sorted((size.width, size.height), reverse=True)
+    wide = size.width > size.height
+    room = (_A3[0], _A3[1] - _CAPTION) if wide else (_A3[0] - _CAPTION, _A3[1])
+    return min(room[0] / long, room[1] / short) >= _LEAST_SCALE
 
 
 def _view(view: MachineView, place: int, files: Files) -> dict[str, Any]:

@@ -216,7 +216,12 @@ def _memory(data: ReportData) -> Verdict:
     elif memory.memory_gain is not None:
         level = "plain"
         points = f"{signed(100 * memory.memory_gain)} points"
-        if memory.memory_gain <= LITTLE_GAIN:
+        if memory.memory_gain < -LITTLE_GAIN:
+            parts.append(
+                f"That cannot be told from the machine: the best table from the current symbol to an action agrees "
+                f"with the policy more often than the machine does ({points} for the machine)."
+            )
+        elif memory.memory_gain <= LITTLE_GAIN:
             parts.append(
                 f"Hardly: a table from the current symbol to an action agrees with the policy almost as often as the "
                 f"machine does ({points})."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 
@@ -13,7 +14,7 @@ import pytest
 from moorelens.errors import MissingToolError
 from moorelens.reports.data import ReportData
 from moorelens.reports.format import share
-from moorelens.reports.pdf import pdf_files, render_pdf
+from moorelens.reports.pdf import paper_views, pdf_files, render_pdf
 from moorelens.reports.summary import RunSummary, walk_numbers
 from moorelens.reports.verdicts import verdicts
 
@@ -77,3 +78,21 @@ def test_without_typst_the_message_says_what_to_install(cart_pole: ReportData, m
     assert importlib.util.find_spec("typst") is not None
     with pytest.raises(MissingToolError, match="pip install typst"):
         render_pdf(cart_pole)
+
+
+def test_steps_in_between_are_for_the_screen_and_a_large_machine_is_printed_as_its_decisions(
+    cart_pole: ReportData,
+) -> None:
+    reduced, machine = cart_pole.views
+    huge = reduced.svg
+    assert huge is not None
+    svg = re.sub(r'viewBox="[^"]*"', 'viewBox="0 0 9000 9000"', huge, count=1)
+    skeleton = msgspec.structs.replace(machine, key="skeleton", title="Decision skeleton")
+    between = msgspec.structs.replace(machine, key="chains", title="Join chains")
+    data = msgspec.structs.replace(
+        cart_pole, views=(msgspec.structs.replace(reduced, svg=svg), machine, skeleton, between)
+    )
+    assert [view.key for view in paper_views(data)] == ["skeleton", "machine"]
+    assert "reduced" in json.loads(pdf_files(data)["page.json"])["views-left"]
+    assert [view.key for view in paper_views(cart_pole)] == ["reduced", "machine"]
+    assert json.loads(pdf_files(cart_pole)["page.json"])["views-left"] is None
