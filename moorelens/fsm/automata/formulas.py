@@ -177,7 +177,7 @@ class _Parser:
             return self._wide(token.text)
         for operator in ("not", "next", "previous"):
             if self._take(operator):
-                return Node(operator=operator, parts=(self._unary(),))  # type: ignore[arg-type]
+                return Node(operator=operator, parts=(self._unary(),))
         if self._take("within"):
             steps = self._count()
             return Node(operator="within", parts=(self._unary(),), steps=steps)
