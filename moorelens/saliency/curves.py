@@ -62,6 +62,7 @@ def causal_curve(
     if order is None:
         assert saliency is not None
         order = rank_parts(saliency, grid=grid, generator=generator)
+    order = order.to(x.device)
     if order.shape != (len(x), count):
         raise OptionError(
             f"A ranking has one entry for each of the {count} parts of each of the {len(x)} rows and this one is "
@@ -70,7 +71,7 @@ def causal_curve(
     meter = score if isinstance(score, Meter) else Meter(score, max_batch=max_batch)
     steps = min(steps, count)
     edges = torch.tensor([(2 * count * k + steps) // (2 * steps) for k in range(steps + 1)], device=x.device)
-    y = _scores(meter, x, other, order.to(x.device), labels.to(x.device), edges, mode)
+    y = _scores(meter, x, other, order, labels.to(x.device), edges, mode)
     return _curve(_moved_areas(order, labels, edges), y, mode)
 
 

@@ -18,8 +18,8 @@ from moorelens.saliency.scores import ScoreFn, submodule
 class GradCAM:
     """Grad-CAM (selvaraju2017gradcam): relu(sum_k w_k A_k) with w_k the mean gradient of channel k, never rescaled.
 
-    Our own because Captum's reads a layer after an in-place ReLU has overwritten it, and takes a batch whole. The
-    score must know its network (`BoundScore.module`). The map is as coarse as the layer; it is enlarged bilinearly.
+    Our own because Captum's takes a batch whole and reads no tokens; where both can, they agree. The score must know
+    its network (`BoundScore.module`). The map is as coarse as the layer; it is enlarged bilinearly.
 
     Diagnostics: `signed (B, h, w)` before the ReLU; `all_nonpositive (B,)`: an all-zero map, a legal answer.
     """

@@ -9,7 +9,7 @@ from moorelens.saliency.attribution import Attribution
 from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import IntegratedGradientsConfig
 from moorelens.saliency.explainer import begin, finish
-from moorelens.saliency.meter import MAX_BATCH, take
+from moorelens.saliency.meter import MAX_BATCH
 from moorelens.saliency.paths import accumulate, column
 from moorelens.saliency.scores import ScoreFn
 
@@ -40,8 +40,11 @@ class IntegratedGradients:
         work = begin(x, score, baseline, generator=generator, max_batch=max_batch)
 
         def make(rows: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            start, end = take(work.baseline, rows), take(work.x, rows)
-            leaf = torch.lerp(start, end, column(t, end)).requires_grad_()
+            # The rows are a block of neighbours, once for each step: views of it, instead of a copy for each step.
+            block = slice(int(rows[0]), int(rows[-1]) + 1)
+            start, end = work.baseline[block], work.x[block]
+            leaf = torch.lerp(start, end, column(t, end).reshape(-1, len(end), *[1] * (end.ndim - 1)))
+            leaf = leaf.flatten(0, 1).requires_grad_()
             # A copy, because a network may begin with an in-place operation and a leaf allows none.
             return leaf, leaf.clone()
 

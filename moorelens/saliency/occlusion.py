@@ -18,9 +18,9 @@ from moorelens.saliency.scores import ScoreFn
 class Occlusion:
     """Occlusion (zeiler2014visualizing): the mean fall over the windows that cover a pixel.
 
-    Our own because it is faster than Captum's (benchmarks/saliency_speed.py), which builds a mask of the whole input
-    for each window and each channel, and exact: a window that does not matter gives 0, not rounding. `native` holds
-    the fall of each window (B, rows, columns).
+    Our own because it is exact (a window that does not matter gives 0, not rounding; the last window ends at the edge
+    instead of beyond it) and no slower than Captum's (benchmarks/saliency_core.py). `native` holds the fall of each
+    window (B, rows, columns).
     """
 
     def __init__(self, config: OcclusionConfig = OcclusionConfig()) -> None:  # noqa: B008

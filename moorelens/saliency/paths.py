@@ -95,6 +95,8 @@ def accumulate(
 ) -> PathGradient:
     """Sum weighted gradients with respect to leaves that `make(rows, t) -> (leaf, points)` builds by chunks.
 
+    `rows (n,)` is a block of neighbouring rows, repeated for each step of the chunk; `t (n,)` is constant in each.
+
     `like (B, ...)` has the shape of the result and of the leaves. `noise_std`: one for all, or one for each row (B,).
     """
     nodes, weights = (torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in quadrature(rule, steps))
