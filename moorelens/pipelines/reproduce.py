@@ -1,0 +1,128 @@
+"""`reproduce`: a published table made again, row by row in processes of their own, in a folder that is continued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from moorelens.errors import RunFolderError
+from moorelens.pipelines.reproduce_config import ReproduceConfig
+from moorelens.pipelines.reproduce_memory import MemoryRow, make_memory_row
+from moorelens.pipelines.reproduce_output import ROWS_JSON, table_files
+from moorelens.pipelines.reproduce_played import PlayedRow, make_played_row
+from moorelens.pipelines.reproduce_tables import PublishedRow, select_rows
+from moorelens.runs.atomic import storage_errors, write_atomic
+from moorelens.runs.executor import open_executor
+from moorelens.runs.progress import NullProgress, Progress
+
+MARK = "reproduce.json"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduction:
+    """A table's end: its folder, its rows as `--json` prints them, and for each row how many seeds came out exact."""
+
+    folder: Path
+    rows: Sequence[Row]
+    exact: Mapping[str, tuple[int, int]]
+
+
+def run_reproduce(config: ReproduceConfig, *, progress: Progress | None = None) -> Reproduction:
+    """Make a table again in `config.out`; rows that are finished there are kept, and the same call goes on.
+
+    Raises `OptionError` for rows that do not exist, `RunFolderError` for a folder of something else.
+    """
+    rows = select_rows(config.table, config.rows)
+    folder = Path(config.out or default_folder(config.table))
+    _claim(folder, config)
+    tasks = [_task(row, config, folder, seed) for row in rows for seed in config.seeds]
+    made: list[Row] = []
+    with (
+        (progress or NullProgress()).task(f"reproducing {config.table}", total=len(tasks)) as bar,
+        open_executor(min(config.workers, len(tasks))) as executor,
+    ):
+        for task, found in zip(tasks, executor.map(make_row, tasks), strict=True):
+            made.append(found)
+            bar.advance()
+            bar.note(_note(task, found))
+    finished, exact = _rows(rows, made, len(config.seeds))
+    for name, data in table_files(config.table, finished, exact).items():
+        write_atomic(folder / name, data)
+    return Reproduction(folder=folder, rows=finished, exact=exact)
+
+
+def make_row(task: MemoryRow | PlayedRow) -> Row:
+    """Make one row in this process."""
+    return make_memory_row(task) if isinstance(task, MemoryRow) else make_played_row(task)
+
+
+def default_folder(table: str) -> str:
+    """Return where a table goes if nothing is said."""
+    return f"runs/reproduce-{table}"
+
+
+def _task(row: PublishedRow, config: ReproduceConfig, folder: Path, seed: int) -> MemoryRow | PlayedRow:
+    out = str(folder)
+    if row.policy is None:
+        return MemoryRow(
+            row=row, out=out, seed=seed, restarts=config.restarts, held_out=config.held_out, force=config.force
+        )
+    return PlayedRow(row=row, out=out, seed=seed, held_out=config.held_out, preset=config.preset, force=config.force)
+
+
+def _rows(
+    rows: Sequence[PublishedRow], made: Sequence[Row], seeds: int
+) -> tuple[list[Row], dict[str, tuple[int, int]]]:
+    """Return one row a published cell, of the first seed, and how many of its seeds came out exact."""
+    finished, exact = [], {}
+    for position, row in enumerate(rows):
+        found = made[seeds * position : seeds * (position + 1)]
+        first = found[0]
+        finished.append(
+            {
+                "name": row.name,
+                "setting": row.setting,
+                "published": row.published,
+                "ours": first["ours"],
+                "ours_published": first.get("ours_published"),
+                "true_states": row.true_states,
+                "equivalent": first["equivalent"],
+                "restarts": first["restarts"],
+            }
+        )
+        if row.true_states is not None:
+            right = [one["equivalent"] and one["ours"]["states"] == row.true_states for one in found]
+            exact[row.key] = (sum(right), len(right))
+    return finished, exact
+
+
+def _note(task: MemoryRow | PlayedRow, found: Row) -> str:
+    ours = found["ours"]
+    return (
+        f"{task.row.key}: {ours['states']} states, score {ours['score']:.4g}" if ours else f"{task.row.key}: no policy"
+    )
+
+
+def _claim(folder: Path, config: ReproduceConfig) -> None:
+    """Mark the folder as this table's; raises `RunFolderError` where it is another's."""
+    mark = folder / MARK
+    wanted = msgspec.json.encode({"format": "moorelens.reproduce/1", "table": config.table}) + b"\n"
+    if folder.is_file():
+        raise RunFolderError(f"A table is written to a folder, and {folder} is a file: choose another with --out.")
+    there = mark.read_bytes() if mark.is_file() else None
+    if there != wanted and folder.is_dir() and any(folder.iterdir()) and not (config.force and there is not None):
+        what = "no table of `moorelens reproduce`" if there is None else "another table"
+        raise RunFolderError(
+            f"A table is written to a new folder or its own, and {folder} holds {what}: choose another with --out."
+        )
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomic(mark, wanted)
+
+
+__all__ = ["ROWS_JSON", "Reproduction", "default_folder", "make_row", "run_reproduce"]
