@@ -14,7 +14,7 @@ from moorelens.errors import MissingToolError
 from moorelens.fsm.automata.decisions import DecisionPoint as MachineDecision
 from moorelens.fsm.automata.decisions import decision_points, dwell_lengths
 from moorelens.fsm.automata.exchange.machine_json import decode_machine
-from moorelens.fsm.drawing import Drawing
+from moorelens.fsm.drawing import Drawing, draw_machine
 from moorelens.fsm.drawing_style import action_styles
 from moorelens.fsm.medoids import medoid
 from moorelens.pipelines.films import code_texts, episodes_of
@@ -66,6 +66,7 @@ from moorelens.runs.manifest import installed_versions
 from moorelens.runs.stages import Stage, StageContext
 
 SUMMARY, REPORT_DATA, HTML, PDF = "summary.json", "report-data.json", "report.html", "report.pdf"
+PRUNED = "pruned.json"  # what `prune` adds to a run
 _DECISIONS = 40  # a report lists at most so many decision points, the weightiest first
 
 Array = npt.NDArray[Any]
@@ -97,7 +98,7 @@ def report_stage(job: Job) -> Stage:
         run=run,
         config=_shown(job),
         needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION, RECORDS, *repeated),
-        uses=(PRUNING,),
+        uses=(PRUNING, PRUNED),
         outputs=(SUMMARY, REPORT_DATA, HTML, FOLDER, *((PDF,) if find_spec("typst") is not None else ())),
     )
 
@@ -136,6 +137,12 @@ def report_data(
 ) -> ReportData:
     """Return everything that the report shows."""
     drawings = drawings_of(machines, legend=False, prefixed=True)
+    others = {"folded": machines.folded}
+    if PRUNED in context.names():
+        others["pruned"] = decode_machine(context.read(PRUNED))
+        drawings["pruned"] = draw_machine(
+            others["pruned"], title="Pruned machine", styles=drawings["reduced"].styles, legend=False, prefix="p-"
+        )
     pictures: dict[str, Picture] = {}
     pruning = decode_pruning(context.read(PRUNING)) if PRUNING in context.names() else None
     decisions = _decisions(job, machines, drawings["reduced"], pictures, pruning)
@@ -143,7 +150,9 @@ def report_data(
     between, shown = stage_drawings(
         machines, taken, texts=state_rules(machines), final=drawings["reduced"], first=drawings["machine"]
     )
-    views = machine_views(machines, drawings, between, taken, decisions=decisions, pictures=pictures, names=job.env)
+    views = machine_views(
+        machines, drawings, between, taken, others=others, decisions=decisions, pictures=pictures, names=job.env
+    )
     episodes, films = episodes_of(job, machines, views[0])
     steps = reduction_steps(
         machines, taken, history=sizes["reductions"], shown=shown, decisions=found.summary.decisions.structural
@@ -220,7 +229,8 @@ def _settings(job: Job, report: bytes, *, fit_episodes: int) -> tuple[Named, ...
         config = job.quantise
         size = f"{found.size[0]} (memory), {found.size[1]} (observation)"
         entries += [
-            ("quantiser", "code digits", size, "three values a digit"),
+            ("quantiser", "kind", config.kind, ""),
+            ("quantiser", "code digits", size, f"{config.levels} values a digit" if config.kind == "qbn" else ""),
             ("quantiser", "chosen after", f"{found.chosen.round} rounds", f"of at most {config.rounds}"),
             ("quantiser", "updates", str(found.updates), "all sizes and restarts tried"),
             ("quantiser", "candidates judged", str(len(found.judgements)), "on the selection seeds"),
