@@ -38,7 +38,8 @@ def prune(arguments: list[str]) -> int:
     """Run `moorelens prune`; a machine from which nothing can be taken away is a result."""
     description = "Take away the decisions of a run's machine that the return does not need."
     config, output = parse(PruneConfig, arguments, verb="prune", description=description)
-    from moorelens.pipelines.prune import CSV, PRUNED, SVG, run_prune
+    from moorelens.pipelines.prune import CSV, SVG, run_prune
+    from moorelens.pipelines.reporting import PRUNED
 
     with open_progress(quiet=output.quiet) as progress:
         found = run_prune(config, progress=progress)

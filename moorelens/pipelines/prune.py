@@ -30,7 +30,7 @@ from moorelens.pipelines.measure import EVALUATION
 from moorelens.pipelines.opened_run import OpenedRun, job_of, open_run
 from moorelens.pipelines.pictures import laid_out, layout, tell, unable
 from moorelens.pipelines.pruning_games import PruningGames
-from moorelens.pipelines.reporting import report_stage
+from moorelens.pipelines.reporting import PRUNED, report_stage
 from moorelens.pipelines.run_config import PruneConfig
 from moorelens.pipelines.summarise import PRUNING, new_games, reference_of
 from moorelens.pipelines.threads import limited_threads
@@ -43,7 +43,7 @@ from moorelens.runs.progress import Progress
 from moorelens.runs.stages import Stage, StageContext, add_stages
 from moorelens.stats import estimate, paired_difference
 
-PRUNED, DOT, SVG = "pruned.json", "pruned.dot", "pruned.svg"
+DOT, SVG = "pruned.dot", "pruned.svg"
 CSV, LATEX = "tables/pruning.csv", "tables/pruning.tex"
 SHARE = 0.01  # of the machine's return that may be lost, where no tolerance is given
 GAMES, GAMES_ATARI = 30, 6

@@ -28,13 +28,15 @@ def machine_views(
     between: Mapping[str, Drawing],
     taken: Sequence[Stage],
     *,
+    others: Mapping[str, MooreMachine],
     decisions: Sequence[DecisionPoint],
     pictures: dict[str, Picture],
     names: EnvironmentSpec,
 ) -> tuple[MachineView, ...]:
     """Return the views of a report, the reduced machine first; pictures that they show are added to `pictures`.
 
-    `drawings`: the machine's forms by view; `between`: the steps of the reduction that look different.
+    `drawings`: the machine's forms by view; `others`: those that are machines of their own; `between`: the steps of the
+    reduction that look different.
     """
     recording = recording_of(machines, feature_names=names.feature_names)
     by_node = {decision.node: decision.key for decision in decisions}
@@ -44,8 +46,8 @@ def machine_views(
         view = _view(
             key, drawing, title=TITLES.get(key, key.capitalize()), decisions=by_node if key == "reduced" else {}
         )
-        if key not in ("reduced", "machine"):
-            view = with_machine_states(view, places_in(getattr(machines, key), machines))
+        if key in others:
+            view = with_machine_states(view, places_in(others[key], machines))
         heading = heads(machines.reduced) if key == "reduced" else None
         views.append(with_visits(view, recording, pictures=pictures, heads=heading))
     for key, drawing in _further(machines, drawings, between):
