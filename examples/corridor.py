@@ -44,7 +44,7 @@ class Corridor(gymnasium.Env[dict[str, Any], int]):
         image = np.zeros((5, 5, 3), dtype=np.uint8)
         image[:, (1, 3), 0] = WALL
         if self.place == 0:
-            image[1, 2] = (CUE, 4 * (self.side - LEFT), 0)
+            image[0:3, 2] = (CUE, 5 * (self.side - LEFT), 0)
         ahead = self.length - self.place
         if ahead < 5:
             image[ahead, :, 0] = JUNCTION
