@@ -18,6 +18,7 @@ from moorelens.reports.figures import episode_strip, histogram, returns_plot, si
 from moorelens.reports.format import MEMORYLESS, NO_MEMORY, count, feature, number, plural, share, span, times
 from moorelens.reports.methods import SOURCES, Source, methods_text
 from moorelens.reports.tables import Table, kinds, tables
+from moorelens.reports.tabs import TabEntry, size_of, tabs_of
 from moorelens.reports.verdicts import Verdict, headline, verdicts
 
 # More of these make a page nobody reads; the rest stays in report-data.json, and the page says how many.
@@ -101,16 +102,6 @@ class ViewEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TabEntry:
-    """One tab over the drawings: which view it shows, and whether the one before it led to it."""
-
-    view: int
-    title: str
-    size: str
-    follows: bool
-
-
-@dataclass(frozen=True, kw_only=True)
 class EpisodeEntry:
     """One recorded episode as a strip."""
 
@@ -161,7 +152,7 @@ def build_page(data: ReportData) -> Page:
         verdicts=verdicts(data),
         tables=tables(data),
         views=tuple(_view(view, data) for view in data.views),
-        tabs=_tabs(data),
+        tabs=tabs_of(data),
         machine_number=1,
         returns_plot=plot,
         returns_number=2 if data.views else 1,
@@ -213,29 +204,6 @@ def _sections(data: ReportData) -> tuple[tuple[str, str], ...]:
     )  # fmt: skip
 
 
-def _tabs(data: ReportData) -> tuple[TabEntry, ...]:
-    """Return the tabs in the order of the story: as extracted, each step, reduced, then what was made otherwise."""
-    order = list(dict.fromkeys(step.view for step in data.reductions if step.view is not None))
-    places = {view.key: place for place, view in enumerate(data.views)}
-    steps = [key for key in order if key != "folded"]
-    keys = [key for key in [*steps, *places] if key in places]
-    return tuple(
-        TabEntry(
-            view=places[key],
-            title=data.views[places[key]].title,
-            size=_size(data.views[places[key]], data),
-            follows=key in steps[1:],
-        )
-        for key in dict.fromkeys(keys)
-    )
-
-
-def _size(view: MachineView, data: ReportData) -> str:
-    """Return how many states a view is a picture of, drawn or not."""
-    known = [step.states for step in data.reductions if step.view == view.key and step.states is not None]
-    return count(known[-1] if known else len(view.states))
-
-
 def _view(view: MachineView, data: ReportData) -> ViewEntry:
     labels = {state.node: state.label for state in view.states}
     leaving: dict[str, list[str]] = {}
@@ -261,7 +229,7 @@ def _view(view: MachineView, data: ReportData) -> ViewEntry:
         note=view.note,
         rows=rows,
         rows_left=f"{plural(left, 'further state')} are not listed." if left > 0 else None,
-        size=_size(view, data),
+        size=size_of(view, data),
     )
 
 
