@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +40,7 @@ from moorelens.pipelines.config import ExplainConfig
 from moorelens.pipelines.job import Job, open_job
 from moorelens.policies.players import PolicyPlayer
 
-FIT_STEPS, HELD_OUT = 16_000, 50
+FIT_STEPS, SELECTION_STEPS, HELD_OUT = 8_000, 10_000, 50
 ENTROPY_WEIGHT, SHARPNESS = 0.05, 0.1
 SHORT = QuantiseConfig(
     sizes=((8, 8),), rounds=24, restarts=0, tolerance=0.02, patience=2, selection_episodes=20, evaluate_every=2
@@ -104,8 +105,8 @@ class Bench:
         self.fit = episode_seeds("fit", max(32, int(FIT_STEPS / first.lengths.mean())), seed=0)
         self.rollouts = first
 
-    def searched(self, kind: type[QuantiserSearch], options: Mapping[str, Any]) -> tuple[dict[str, Any], float, bool]:
-        """Return the quantisers of a setting, the policy's score on the selection seeds, and whether it was kept."""
+    def searched(self, kind: type[QuantiserSearch], options: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+        """Return the quantisers of a setting, and whether they kept the return on the selection seeds."""
         search = kind(
             policy=self.job.loaded.policy,
             request=self.job.fitting,
@@ -114,17 +115,20 @@ class Bench:
             reader=self.reader,
         )
         found, report = search.run()
-        return found, report.policy_score, report.chosen.kept
+        return found, report.chosen.kept
 
-    def merged(self, quantisers: dict[str, Any], policy_score: float) -> dict[str, Any]:
+    def merged(self, quantisers: dict[str, Any]) -> dict[str, Any]:
         """Return the quantisers with their codes merged as far as the selection seeds allow."""
-        seeds = episode_seeds("selection", SHORT.selection_episodes, seed=0)
+        # A dozen merges are judged on the same games, so there are more of them where they are short.
+        count = int(np.clip(SELECTION_STEPS / self.rollouts.lengths.mean(), SHORT.selection_episodes, 200))
+        seeds = episode_seeds("selection", count, seed=0)
 
         def score(network: MooreMachineNetwork) -> float:
             return float(play(self.job.fitting, seeds, NetworkPlayer(network, features=self.reader)).returns.mean())
 
         network = self._network(quantisers)
         played = play(self.job.fitting, self.fit, NetworkPlayer(network, features=self.reader))
+        policy_score = float(play(self.job.fitting, seeds, PolicyPlayer(self.job.loaded.policy)).returns.mean())
         least = min(score(network), policy_score - SHORT.tolerance * abs(policy_score))
         return merge_codes(quantisers, network=network, played=played, score=score, at_least=least)[0]
 
@@ -164,11 +168,11 @@ def run(out: Path, policies: Mapping[str, str]) -> None:
                 continue
             bench = bench or Bench(open_job(ExplainConfig(policy=file, env=env, preset="quick")))
             began = time.process_time()
-            found, score, kept = bench.searched(kind, options)
+            found, kept = bench.searched(kind, options)
             searched = time.process_time() - began
             _append(out, policy=name, setting=setting, kept=kept, cpu=searched, **bench.measured(found))
             began = time.process_time()
-            merged = bench.merged(found, score)
+            merged = bench.merged(found)
             cpu = searched + time.process_time() - began
             _append(out, policy=name, setting=setting + MERGED, kept=kept, cpu=cpu, **bench.measured(merged))
 
