@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load
 
 from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.description import describe
 from moorelens.envs.workers import AtariBatch
 from moorelens.policies.config import Architecture
 from moorelens.policies.networks import build_network, initialise
@@ -50,19 +52,50 @@ def test_what_the_pong_teacher_sees_is_what_its_docstring_says() -> None:
     assert np.allclose(pong_features(rams, actions), slow, atol=1e-4)
 
 
-def test_the_pong_teacher_scores_against_the_machine() -> None:
-    teacher = ram_teacher("ALE/Pong-v5")
-    batch = AtariBatch(EnvironmentRequest(id="ALE/Pong-v5", sticky=0.25, noops=30), [1], frames=False)
+def played(game: str, steps: int) -> tuple[float, set[int]]:
+    """What a teacher's first choices score in so many steps of a sticky game, and which actions it took."""
+    teacher = ram_teacher(f"ALE/{game}-v5")
+    request = EnvironmentRequest(id=f"ALE/{game}-v5", sticky=0.25, noops=30)
+    count = len(describe(request).action_names)
+    batch = AtariBatch(request, [1], frames=False)
     batch.reset()
     row = np.array([0])
     rams, past = np.repeat(batch.rams(row)[:, None], 5, axis=1), np.zeros((1, 4), dtype=np.intp)
-    scored = 0.0
-    for _ in range(1500):
-        action = teacher.choose(rams, past).argmax(axis=1)
+    scored, taken = 0.0, set()
+    for _ in range(steps):
+        judged = teacher.choose(rams, past)
+        assert judged.shape == (1, count)
+        assert judged.dtype == np.float32 and judged.sum() == pytest.approx(1.0, abs=1e-5)
+        action = judged.argmax(axis=1)
+        taken.add(int(action[0]))
         scored += float(batch.step(row, action).rewards[0])
         rams = np.concatenate([batch.rams(row)[:, None], rams[:, :-1]], axis=1)
         past = np.concatenate([action[:, None], past[:, :-1]], axis=1)
-    assert scored > 0  # a player that stands still loses 21 points in that time
+    return scored, taken
+
+
+def test_the_pong_teacher_scores_against_the_machine() -> None:
+    assert played("Pong", 1500)[0] > 0  # a player that stands still loses 21 points in that time
+
+
+@pytest.mark.parametrize(
+    ("game", "steps", "enough", "actions"),
+    [("Bowling", 700, 60, {0, 1, 2}), ("Breakout", 600, 15, {0, 1, 2, 3}), ("ChopperCommand", 600, 500, {1, 10, 13})],
+)
+def test_a_teacher_of_a_few_rules_plays_well(game: str, steps: int, enough: float, actions: set[int]) -> None:
+    scored, taken = played(game, steps)
+    assert scored >= enough and taken <= actions
+
+
+def test_the_breakout_teacher_hardly_cares_where_pressing_and_waiting_are_as_good() -> None:
+    teacher, rams = ram_teacher("ALE/Breakout-v5"), np.zeros((3, 5, 128), dtype=np.uint8)
+    rams[:, 0, 99], rams[:, 1, 99], rams[:, 0, 101], rams[:, 1, 101] = 120, 120, 170, 166  # falls straight down
+    rams[:, :, 72] = np.array([112, 105, 90])[:, None]  # below it, at the limit, far to the left
+    below, limit, far = teacher.choose(rams, np.zeros((3, 4), dtype=np.intp))
+    assert below[0] > 0.8 and far[2] > 0.9
+    assert abs(limit[0] - limit[2]) < 0.05
+    rams[:, 0, 101] = 0  # no ball: fire
+    assert teacher.choose(rams, np.zeros((3, 4), dtype=np.intp)).argmax(axis=1).tolist() == [1, 1, 1]
 
 
 def test_the_pong_teacher_can_be_trained_again() -> None:

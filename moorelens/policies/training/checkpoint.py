@@ -38,6 +38,7 @@ class ImitationFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     format: str = FORMAT
     config: str
     steps: int
+    updates: int
     seconds: float
     best: tuple[float, ...] | None
     curve: list[dict[str, float]]

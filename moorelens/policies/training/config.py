@@ -41,7 +41,8 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     of every step, the newest `segments` of them (6.4 kB a step). `batches` of `batch_size` segments follow each
     collection, half of them from the newest tenth. The teacher acts in a share of the steps that falls from 1 to 0 over
     the first `guided` of the training. `warm_up` steps at the head of a segment carry no loss, because the state stored
-    there is an older one. With `plain`, every second game is without sticky actions.
+    there is an older one. With `plain`, every second game is without sticky actions. The policy is the running mean of
+    the weights, of which each update keeps the share `averaging`.
     """
 
     games: int = 8
@@ -57,6 +58,7 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     units: int = 32
     gamma: float = 0.99
     plain: bool = False
+    averaging: float = 0.998
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -121,16 +123,35 @@ _TASKS: dict[str, TaskDefaults] = {
         ppo=PPOSettings(n_envs=16, gamma=0.99, gae_lambda=0.94, n_epochs=4, batch_size=1024, ent_coef=0.001),
     ),
     "ALE/Freeway-v5": TaskDefaults(
-        steps=100_000, evaluate_every=25_600, target=21.0, stop_at=None, ppo=PPOSettings(gamma=0.99)
+        steps=100_000,
+        evaluate_every=25_600,
+        target=21.0,
+        stop_at=None,
+        ppo=PPOSettings(gamma=0.99),
+        imitation=ImitationSettings(averaging=0.0),
+    ),
+    "ALE/Bowling-v5": TaskDefaults(
+        steps=200_000, evaluate_every=51_200, target=45.0, stop_at=None, ppo=PPOSettings(gamma=0.99)
+    ),
+    "ALE/Breakout-v5": TaskDefaults(
+        steps=400_000,
+        evaluate_every=51_200,
+        target=60.0,
+        stop_at=90.0,
+        ppo=PPOSettings(gamma=0.99),
+        imitation=ImitationSettings(channels=(8, 16, 16, 16), units=64, batches=3),
+    ),
+    "ALE/ChopperCommand-v5": TaskDefaults(
+        steps=200_000, evaluate_every=51_200, target=1500.0, stop_at=6000.0, ppo=PPOSettings(gamma=0.99)
     ),
     "ALE/Pong-v5": TaskDefaults(
-        steps=400_000,
+        steps=300_000,
         evaluate_every=51_200,
         target=18.0,
         stop_at=None,
         ppo=PPOSettings(gamma=0.99),
         # A pupil of sticky games alone lost the plain game 0 to 21.
-        imitation=ImitationSettings(plain=True),
+        imitation=ImitationSettings(plain=True, channels=(8, 16, 16, 16), batches=3),
     ),
     "LunarLander-v3": TaskDefaults(
         steps=4_000_000,

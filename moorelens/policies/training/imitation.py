@@ -135,6 +135,7 @@ class Imitator:
         self.total = config.steps or defaults.steps
         self.evaluate_every = config.evaluate_every or defaults.evaluate_every
         self.target = defaults.target if config.target is None else config.target
+        self.stop_at = defaults.stop_at if config.target is None else config.target
         self.request, self.gamma = training_request(config.env), settings.gamma
         teacher = ram_teacher(config.env)
         self.teacher: str | None = (type(teacher).__doc__ or "").split("\n")[0]
@@ -157,6 +158,9 @@ class Imitator:
         self.network.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         self.optimiser = torch.optim.Adam([p for n, p in self.network.named_parameters() if not n.startswith("critic")])
+        # The policy is the running mean of the weights: its greedy choices do not jump from update to update.
+        self._mean = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        self.updates = 0
         self._rng = np.random.default_rng([config.seed, 7])
         self.segments = Segments(settings, settings.units, len(spec.action_names))
         self.collector = self._collector(1_000_000 * (config.seed + 1))
@@ -169,8 +173,9 @@ class Imitator:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are taken."""
-        return self.steps >= self.total
+        """Whether all steps are taken, or the last evaluation reached what the task asks for."""
+        reached = self.stop_at is not None and bool(self.curve) and self.curve[-1]["selection_mean"] >= self.stop_at
+        return self.steps >= self.total or reached
 
     def advance(self) -> None:
         """Play one segment of every game, then learn from segments old and new."""
@@ -205,20 +210,22 @@ class Imitator:
         return row
 
     def policy(self) -> GRUPolicy | LSTMPolicy:
-        """Return a copy of the current policy."""
+        """Return a copy of the current policy: the running mean of the weights."""
         copy = type(self.network)(self.network.spec, self.network.architecture)
-        copy.load_state_dict({name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()})
+        copy.load_state_dict({name: tensor.clone() for name, tensor in self._mean.items()})
         return copy.eval()
 
     def save(self) -> bytes:
         """Return everything that the training needs to go on, except the recorded segments and the games under way."""
         tensors = {f"policy/{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"mean/{name}": tensor for name, tensor in self._mean.items()}
         tensors |= checkpoint.optimiser_tensors(self.optimiser)
         if self.best_policy is not None:
             tensors |= {f"best/{name}": tensor for name, tensor in self.best_policy.tensors().items()}
         facts = checkpoint.ImitationFacts(
             config=self._fingerprint(),
             steps=self.steps,
+            updates=self.updates,
             seconds=self.seconds,
             best=self.best,
             curve=self.curve,
@@ -233,6 +240,7 @@ class Imitator:
         checkpoint.same_training(facts.config, self._fingerprint())
         self.network.load_state_dict(checkpoint.under(tensors, "policy/"))
         checkpoint.restore_optimiser(self.optimiser, tensors)
+        self._mean, self.updates = checkpoint.under(tensors, "mean/"), facts.updates
         self.steps, self.seconds, self.curve, self.best = facts.steps, facts.seconds, list(facts.curve), facts.best
         if self.best is not None:
             self.best_policy = self.policy()
@@ -284,12 +292,32 @@ class Imitator:
         )
         logits = self.network.heads(shown)[0].reshape(count, length, -1)[:, self.settings.warm_up :]
         wanted = labels[:, self.settings.warm_up :]
-        loss: Tensor = functional.cross_entropy(logits.flatten(0, 1), wanted.flatten(0, 1))
+        loss = _loss(logits.flatten(0, 1), wanted.flatten(0, 1))
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
         self.optimiser.step()
+        self._follow()
         agreement = float((logits.argmax(dim=2) == wanted.argmax(dim=2)).float().mean())
         fresh = not np.isfinite(self.agreement)
         self.agreement = agreement if fresh else 0.98 * self.agreement + 0.02 * agreement
         self.loss = loss.item() if fresh else 0.98 * self.loss + 0.02 * loss.item()
+
+    def _follow(self) -> None:
+        self.updates += 1
+        # Short at first, so that the weights drawn at random are soon forgotten.
+        keep = min(self.settings.averaging, self.updates / (10.0 + self.updates))
+        with torch.no_grad():
+            for name, tensor in self.network.state_dict().items():
+                self._mean[name].lerp_(tensor, 1.0 - keep)
+
+
+def _loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Return the cross-entropy, each moment weighted by how far the teacher's first choice is above its second.
+
+    A moment in which two actions are as good as each other teaches a tenth as much as one that decides.
+    """
+    first, second = wanted.topk(2, dim=1).values.unbind(dim=1)
+    weights = 0.1 + 0.9 * (first - second)
+    losses = functional.cross_entropy(logits, wanted, reduction="none")
+    return (losses * weights).sum() / weights.sum()
