@@ -19,7 +19,7 @@ from moorelens.pipelines.job import Job, open_job
 from moorelens.pipelines.outcome import RunResult
 from moorelens.runs.checkpoints import Checkpoint
 
-STAGES = ("rollouts", "quantise", "extract", "reduce", "draw", "evaluate", "repeats", "report")
+STAGES = ("rollouts", "quantise", "extract", "reduce", "draw", "saliency", "evaluate", "repeats", "report")
 
 QUANTISE = QuantiseConfig(
     sizes=((3, 3), (8, 8)),

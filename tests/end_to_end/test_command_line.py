@@ -26,11 +26,11 @@ from tests.pipelines import small
 from tests.runs.toy import tree
 
 ROOT = Path(__file__).parents[2]
-STAGES = ["rollouts", "quantise", "extract", "reduce", "draw", "evaluate", "report"]
+STAGES = ["rollouts", "quantise", "extract", "reduce", "draw", "saliency", "evaluate", "report"]
 FILES = {
     *("manifest.json", "rollouts.npz", "quantiser.safetensors", "machine.json", "reduced.json", "folded.json"),
     *("machine.dot", "machine.svg", "reduced.dot", "reduced.svg", "folded.dot", "folded.svg", "trace.csv"),
-    *("summary.json", "report-data.json", "report.html", "report.pdf", "run-log.json"),
+    *("summary.json", "report-data.json", "report.html", "report.pdf", "run-log.json", "saliency", "tables"),
 }
 SHORT = ["--env", "CartPole-v1", "--env-kwargs", '{"max_episode_steps": 60}', "--preset", "quick", "--episodes", "4"]
 
@@ -94,7 +94,7 @@ def test_the_folder_holds_what_the_design_promises_and_no_leftovers(run: Finishe
     assert (run.folder / "report.html").read_bytes().rstrip().endswith(b"</html>")
     manifest = json.loads((run.folder / "manifest.json").read_bytes())
     recorded = {name for stage in manifest["stages"] for name in stage["outputs"]}
-    assert recorded == names - {"manifest.json", "run-log.json"}
+    assert recorded == {name for name, data in tree(run.folder).items() if data is not None} - {"manifest.json"}
 
 
 def test_every_document_follows_its_schema(run: Finished) -> None:
@@ -147,8 +147,8 @@ def test_another_folder_hash_seed_and_thread_count_give_the_same_bytes(run: Fini
 
 def test_places_dates_and_hosts_stand_in_the_run_log_only(run: Finished) -> None:
     needles = forbidden(run)
-    for path in run.folder.iterdir():
-        if path.name == "run-log.json":
+    for path in sorted(run.folder.rglob("*")):
+        if path.name == "run-log.json" or path.is_dir():
             continue
         for part, data in contents(path):
             found = [needle for needle in needles if needle in data]
@@ -201,7 +201,8 @@ def test_extract_makes_the_machines_of_explain_and_stops_at_their_drawings(run: 
         assert json.loads(done.stdout) == json.loads((run.cwd / verb / "summary.json").read_bytes())
     extracted, explained = tree(run.cwd / "extract"), tree(run.cwd / "explain")
     assert {"machine.json", "reduced.json", "folded.json", "quantiser.safetensors", "reduced.svg"} <= extracted.keys()
-    assert explained.keys() - extracted.keys() == {"evaluation.npz", "report-data.json", "report.html", "report.pdf"}
+    more = {name for name in explained.keys() - extracted.keys() if not name.startswith(("saliency", "tables"))}
+    assert more == {"evaluation.npz", "report-data.json", "report.html", "report.pdf"}
     assert [n for n in extracted if extracted[n] != explained[n]] == ["manifest.json", "summary.json"]
     summary = json.loads(extracted["summary.json"] or b"")
     assert summary["fidelity"]["replay"] == 1

@@ -28,6 +28,8 @@ DEATHS = [
     ("extract", 0),
     ("reduce", 0),
     ("draw", 0),
+    ("saliency", 0),
+    ("saliency", 1),
     ("evaluate", 0),
     ("evaluate", 4),
     ("repeats", 0),

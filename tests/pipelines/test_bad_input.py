@@ -133,7 +133,7 @@ class TestAPublishedFile:
             ("Acrobot-v1", "reads 4 numbers where Acrobot-v1"),
             ("MountainCar-v0", "reads 4 numbers"),
             ("Pendulum-v1", "discrete choice"),
-            ("FrozenLake-v1", "Box of numbers"),
+            ("FrozenLake-v1", "reads 4 numbers where FrozenLake-v1 shows"),
             ("NoSuchTask-v0", "Gymnasium can build"),
             ("ALE/NoSuchGame-v5", "NoSuchGame"),
             (f"python:{HERE}:faulty_factory", "RuntimeError: no licence"),
