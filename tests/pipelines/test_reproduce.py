@@ -1,0 +1,112 @@
+"""`reproduce`: the published tables as data, one row end to end, what resumes, and what a broken network gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from moorelens.errors import OptionError, RunFolderError
+from moorelens.fsm.automata.exchange.machine_json import decode_machine
+from moorelens.pipelines.explain import run_job
+from moorelens.pipelines.reproduce import run_reproduce
+from moorelens.pipelines.reproduce_config import ReproduceConfig
+from moorelens.pipelines.reproduce_memory import MemoryRow, lesson_of, row_job, row_stages
+from moorelens.pipelines.reproduce_output import table_files
+from moorelens.pipelines.reproduce_tables import ROWS, select_rows
+from moorelens.policies.native import read_native, write_native
+
+KEYS = ["name", "setting", "published", "ours", "ours_published", "true_states", "equivalent", "restarts"]
+
+
+def test_every_published_cell_is_a_row() -> None:
+    assert len(ROWS["mce"]) == 12 and len(ROWS["tomita"]) == 14
+    assert [row.true_states for row in ROWS["mce"]][::4] == [4, 10, 10]
+    assert [row.true_states for row in ROWS["tomita"]][::2] == [2, 3, 5, 4, 4, 3, 5]
+    assert len({row.key for rows in ROWS.values() for row in rows}) == sum(map(len, ROWS.values()))
+
+
+def test_rows_are_chosen_by_words_and_wrong_words_are_refused() -> None:
+    assert [row.key for row in select_rows("tomita", "tomita5, tomita6-8")] == ["tomita5-8", "tomita5-16", "tomita6-8"]
+    with pytest.raises(OptionError, match="fits none"):
+        select_rows("mce", "surely not")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reproduced") / "out"
+    run_reproduce(config(folder))
+    return folder
+
+
+def config(folder: Path) -> ReproduceConfig:
+    return ReproduceConfig(table="tomita", rows="tomita1-8", out=str(folder), workers=1, preset="quick", held_out=20)
+
+
+def test_a_row_comes_out_exact_and_leaves_a_run_folder(made: Path) -> None:
+    (row,) = json.loads((made / "rows.json").read_text())
+    assert list(row) == KEYS
+    assert row["ours"]["states"] == row["true_states"] == 2
+    assert row["equivalent"] is True and row["ours"]["score"] == 100.0
+    names = {path.name for path in (made / "rows" / "tomita1-8").iterdir()}
+    assert {"manifest.json", "policy.safetensors", "quantiser.safetensors", "machine.json", "minimised.json"} <= names
+    assert decode_machine((made / "rows" / "tomita1-8" / "minimised.json").read_bytes()).n_states == 2
+
+
+def test_the_same_call_again_makes_nothing_again(made: Path) -> None:
+    files = [path for path in made.rglob("*") if path.is_file() and path.name != "run-log.json"]
+    before = {path: path.read_bytes() for path in files}
+    log = (made / "training" / "tomita1-8-0" / "run-log.json").read_bytes()
+    run_reproduce(config(made))
+    assert {path: path.read_bytes() for path in files} == before
+    assert (made / "training" / "tomita1-8-0" / "run-log.json").read_bytes().count(b"stage ended") == log.count(
+        b"stage ended"
+    )
+
+
+def test_a_network_with_shuffled_weights_fails(made: Path, tmp_path: Path) -> None:
+    """The row's numbers come from the network: with its weights in another order nothing is right any more."""
+    trained, broken = made / "training" / "tomita1-8-0", tmp_path / "broken"
+    broken.mkdir()
+    policy, header = read_native(trained / "policy.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            mixed = parameter.flatten()[torch.randperm(parameter.numel(), generator=generator)]
+            parameter.copy_(mixed.reshape(parameter.shape))
+    (broken / "policy.safetensors").write_bytes(write_native(policy, header.request))
+    (broken / "quantiser.safetensors").write_bytes((trained / "quantiser.safetensors").read_bytes())
+    (row,) = select_rows("tomita", "tomita1-8")
+    task = MemoryRow(row=row, out=str(tmp_path), seed=0, restarts=0, held_out=20)
+    job = row_job(task, broken, out=tmp_path / "run")
+    run_job(job, "extract", row_stages(job, task, restarts=0), progress=None)
+    found = json.loads((tmp_path / "run" / "row.json").read_text())
+    assert found["equivalent"] is False
+    assert found["ours"]["score"] < 100.0
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunFolderError, match="holds no table"):
+        run_reproduce(config(tmp_path))
+
+
+def test_a_table_is_written_in_every_form() -> None:
+    ours = {"states": 2, "symbols": 2, "unminimised_states": 3, "unminimised_symbols": 2}
+    row = {
+        "name": "tomita1", "setting": "8", "published": {"states": 2, "unminimised_states": 13, "score": 100},
+        "ours": {**ours, "score": 100.0, "low": 100.0, "high": 100.0}, "ours_published": None,
+        "true_states": 2, "equivalent": True, "restarts": 0,
+    }  # fmt: skip
+    files = table_files("tomita", [row, {**row, "ours": None}], {"tomita1-8": (5, 5)})
+    assert json.loads(files["rows.json"])[0] == row
+    assert b"5 of 5" in files["table.md"] and b"5 of 5" in files["table.csv"] and b"tabular" in files["table.tex"]
+    assert files["states.svg"].startswith(b"<svg")
+
+
+def test_lessons_of_rows_are_the_corrected_ones() -> None:
+    assert all(not lesson_of(row).label_bug for table in ("mce", "tomita") for row in ROWS[table])
+    assert np.array_equal([len(lesson_of(row).language.outputs) for row in ROWS["mce"]][::4], [4, 10, 10])
