@@ -1,4 +1,4 @@
-"""The JSON Schemas of `summary.json` and `report-data.json`: made from the records, shipped as files.
+"""The JSON Schemas of `summary.json`, `report-data.json`, `evaluation.json` and `pruning.json`, shipped as files.
 
 `python -m moorelens.reports.schema FOLDER` writes them anew.
 """
@@ -13,19 +13,26 @@ from typing import Any
 import msgspec
 
 from moorelens.reports.data import ReportData
+from moorelens.reports.evaluation import Evaluation
+from moorelens.reports.pruning import Pruning
 from moorelens.reports.summary import Record, RunSummary
 
-RECORDS: dict[str, type[Record]] = {"summary": RunSummary, "report-data": ReportData}
+RECORDS: dict[str, type[Record]] = {
+    "summary": RunSummary,
+    "report-data": ReportData,
+    "evaluation": Evaluation,
+    "pruning": Pruning,
+}
 
 
 def make_schema(name: str) -> bytes:
-    """Return the JSON Schema of `summary` or `report-data` as it follows from its record."""
+    """Return the JSON Schema of a record of `RECORDS` as it follows from it."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(RECORDS[name])}
     return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"
 
 
 def load_schema(name: str) -> dict[str, Any]:
-    """Return the shipped JSON Schema of `summary` or `report-data`."""
+    """Return the shipped JSON Schema of a record of `RECORDS`."""
     path = resources.files("moorelens.reports") / "schemas" / f"{name}.schema.json"
     schema: dict[str, Any] = msgspec.json.decode(path.read_bytes())
     return schema

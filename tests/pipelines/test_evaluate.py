@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -19,6 +20,7 @@ from moorelens.pipelines.run_config import FALLBACKS, EvaluateConfig, VerifyConf
 from moorelens.pipelines.verify import run_verify
 from moorelens.reports.evaluation import Condition, Evaluation, decode_evaluation
 from moorelens.reports.paper_tables import latex
+from moorelens.reports.schema import load_schema
 from tests.pipelines import small
 
 
@@ -94,6 +96,7 @@ def test_the_files_join_the_run_and_touch_nothing(run: Path, before: dict[str, b
     assert new == {"evaluation.json", "tables/evaluation.csv", "tables/evaluation.tex"}
     assert {name for name in before if after[name] != before[name]} == {"manifest.json", "run-log.json"}
     assert decode_evaluation(after["evaluation.json"]) == found
+    jsonschema.validate(json.loads(after["evaluation.json"]), load_schema("evaluation"))
     rows = list(csv.DictReader(io.StringIO(after["tables/evaluation.csv"].decode())))
     assert len(rows) == sum(len(player.episodes) for condition in found.conditions for player in condition.players)
     tex = after["tables/evaluation.tex"].decode()

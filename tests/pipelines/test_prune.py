@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import jsonschema
 import numpy as np
 import pytest
 
@@ -26,6 +27,7 @@ from moorelens.pipelines.run_config import PruneConfig, VerifyConfig
 from moorelens.pipelines.verify import run_verify
 from moorelens.reports.data import decode_report_data
 from moorelens.reports.pruning import Pruning, decode_pruning
+from moorelens.reports.schema import load_schema
 from moorelens.reports.summary import decode_summary
 from moorelens.runs.recompute import NoCheckpoint
 from tests.fsm.small_networks import table_network
@@ -113,6 +115,7 @@ def test_a_run_is_brought_up_to_date(run: Path, before: dict[str, bytes], found:
     assert json.loads(before["summary.json"])["returns"]["pruned"] is None
     after = tree(run)
     assert decode_pruning(after["pruning.json"]) == found
+    jsonschema.validate(json.loads(after["pruning.json"]), load_schema("pruning"))
     machine = decode_machine(after["pruned.json"])
     assert (machine.n_states, len(branches(machine))) == (found.states[1], found.decisions[1])
     summary = decode_summary(after["summary.json"])
