@@ -12,6 +12,7 @@ from moorelens.reports.format import count, number, share, signed
 from moorelens.reports.html import environment, stylesheet
 from moorelens.reports.svg import clean_svg
 
+_COLUMN = 620.0  # units of a drawing that fit side by side on the page
 COLOURS = ("#4477aa", "#b4432f", "#228833", "#aa7700")
 
 
@@ -62,13 +63,19 @@ def render_growth(stages: Sequence[Stage], *, policy: str, env: str, settings: s
             {
                 "steps": count(stage.growth.steps),
                 "note": stage.growth.note,
-                "changes": stage.changes,
-                "svg": None if stage.svg is None else clean_svg(stage.svg, role="img")[0],
+                "changes": stage.changes.splitlines(),
+                "svg": None if stage.svg is None else _drawing(stage.svg),
             }
             for stage in stages
         ],
     )  # fmt: skip
     return text.encode("utf-8")
+
+
+def _drawing(svg: str) -> str:
+    clean, size = clean_svg(svg, role="img")
+    # At its own size, if the column has room: a machine of two states is not to fill the page.
+    return clean.replace("<svg ", f'<svg width="{min(size.width * 4 / 3, _COLUMN):g}" ', 1)
 
 
 def headline(measured: Sequence[Growth]) -> str:
@@ -136,7 +143,7 @@ def plot(title: str, steps: Sequence[int], series: dict[str, list[float | None]]
         parts.append(_label(left - 6, y + 4, number(value), SOFT, "end"))
     for step in (0, last):
         parts.append(_label(at(step, low)[0], top + height + 16, count(step), SOFT, "middle"))
-    parts += _lines(steps, series, at, right=left + width)
+    parts += _lines(steps, series, at, right=left + width, middle=top + height / 2)
     box = f"0 0 {left + width + 150:g} {top + height + 22:g}"
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img">{"".join(parts)}</svg>'
 
@@ -147,6 +154,7 @@ def _lines(
     at: Callable[[float, float], tuple[float, float]],
     *,
     right: float,
+    middle: float,
 ) -> list[str]:
     parts: list[str] = []
     taken: list[float] = []
@@ -160,9 +168,10 @@ def _lines(
         )
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6" fill="{colour}"/>' for x, y in points]
         y = points[-1][1] + 4
-        # Names at the ends of lines that meet are set one below the other.
+        # Names at the ends of lines that meet are set one above or below the other, away from the axis.
+        away = -1.0 if y > middle else 1.0
         while any(abs(y - other) < 13 for other in taken):
-            y += 1.0
+            y += away
         taken.append(y)
         found = next(value for value in reversed(values) if value is not None)
         parts.append(_label(right + 8, y, f"{name} {number(found)}", colour, "start"))
