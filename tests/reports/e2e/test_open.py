@@ -75,6 +75,24 @@ def test_it_opens_without_a_complaint_a_request_or_a_sideways_scroll(
     assert visit.quiet(), (visit.complaints, visit.requests)
 
 
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "reports").glob("*.html")), ids=lambda p: p.stem)
+def test_a_report_of_the_gallery_opens_and_plays(browser: Any, path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    complaints: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(path.as_uri())
+    page.locator("[data-play=next]").click()
+    assert len(lit(page)) <= 1
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+    page.close()
+    assert not complaints
+    assert all(url.startswith(("file:", "data:")) for url in requests)
+
+
 @pytest.mark.parametrize("name", ["cart_pole", "pong"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_barrier(
