@@ -283,12 +283,17 @@ def _named(name: str, patterns: Sequence[str]) -> bool:
 
 def _check_complete(folder: Path, manifest: Manifest, stages: Sequence[Stage]) -> None:
     there = [*manifest.files(), *(name for stage in stages for name in stage.outputs)]
-    missing = [need for stage in stages for need in stage.needs if not any(_named(name, (need,)) for name in there)]
+    missing = [need for stage in stages for need in stage.needs if not _written(need, there)]
     if missing:
         raise RunFolderError(
             f"More is made of a finished run, and {folder} lacks {missing[0]}: it was stopped, or made by another "
             f"version, so run `moorelens {manifest.header.verb}` on it again."
         )
+
+
+def _written(need: str, there: Collection[str]) -> bool:
+    """Say whether something `there`, files or folders, is or holds what is needed."""
+    return any(_named(need, (name,)) or _named(name, (need,)) for name in there)
 
 
 def _check_plan(stages: Sequence[Stage], *, written: Collection[str] = ()) -> None:
@@ -303,7 +308,7 @@ def _check_plan(stages: Sequence[Stage], *, written: Collection[str] = ()) -> No
             raise InvariantError(
                 f"A file is written by one stage, and {sorted(twice)} by two: mend the list of stages."
             )
-        if unknown := [name for name in stage.needs if not any(_named(name, (one,)) for one in written)]:
+        if unknown := [name for name in stage.needs if not _written(name, written)]:
             raise InvariantError(
                 f"Stage {stage.name!r} needs {unknown}, which no earlier stage writes: mend the list of stages."
             )

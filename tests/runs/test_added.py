@@ -107,3 +107,17 @@ def test_a_run_that_lacks_what_a_stage_needs_is_told_to_go_on(folder: Path) -> N
     missing = dataclasses.replace(extra(), needs=("nowhere",))
     with pytest.raises(RunFolderError, match="lacks nowhere: it was stopped"):
         add_stages(folder, [missing])
+
+
+def test_a_stage_may_need_a_folder_of_the_run(tmp_path: Path) -> None:
+    paint = Stage(name="paint", run=lambda _: {"pictures/a": b"a", "pictures/b": b"b"}, outputs=("pictures/",))
+    run_stages(tmp_path / "r", [paint], header=HEADER)
+    counted = Stage(
+        name="count",
+        run=lambda context: {"count": str(len(context.names("pictures/"))).encode()},
+        needs=("pictures/",),
+        outputs=("count",),
+        added=True,
+    )
+    assert add_stages(tmp_path / "r", [counted]).ran == ("count",)
+    assert toy.tree(tmp_path / "r")["count"] == b"2"
