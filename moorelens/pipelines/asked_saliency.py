@@ -10,6 +10,7 @@ from moorelens.errors import OptionError
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.machines import MACHINE, QUANTISER, TRACES
 from moorelens.pipelines.opened_run import job_of, open_run
+from moorelens.pipelines.saliency import FOLDER as SALIENCY
 from moorelens.pipelines.saliency import explained, main_branches, ranked_points, read_scene
 from moorelens.pipelines.saliency_config import AskedSaliency, SaliencyConfig, branch_numbers, state_number
 from moorelens.pipelines.threads import limited_threads
@@ -67,7 +68,8 @@ def asked_stage(job: Job, config: SaliencyConfig, *, state: int, targets: tuple[
         found = _found(scene, config, settings, state=state, targets=targets)
         record, files = explained(job, scene, played, found, games=0)
         document = _Document(method=config.method, score=score, config=settings, branch=record)
-        named = {f"{stem}.{name.rsplit('.', 1)[1]}": data for name, data in files.items()}
+        endings = {name.removeprefix(SALIENCY + record.key): data for name, data in files.items()}
+        named = {stem + ending: data for ending, data in endings.items() if ending.startswith(".")}
         return {f"{stem}.json": msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n", **named}
 
     return Stage(

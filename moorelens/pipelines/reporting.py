@@ -32,8 +32,9 @@ from moorelens.pipelines.machines import (
 from moorelens.pipelines.measure import EVALUATION
 from moorelens.pipelines.pictures import Machines, drawings_of, layout, read_machines, state_rules, tell
 from moorelens.pipelines.reductions import reduction_steps, stage_drawings, stages
+from moorelens.pipelines.saliency import FOLDER as SALIENCY
 from moorelens.pipelines.saliency import RECORDS
-from moorelens.pipelines.saliency_report import saliency_part, with_saliency
+from moorelens.pipelines.saliency_report import saliency_part, with_pictures, with_saliency
 from moorelens.pipelines.stability import REPEATS
 from moorelens.pipelines.summarise import PRUNING, Summary, reference_of, summarise, with_pruning, with_stability
 from moorelens.pipelines.views import machine_views
@@ -97,7 +98,7 @@ def report_stage(job: Job) -> Stage:
         name="report",
         run=run,
         config=_shown(job),
-        needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION, RECORDS, *repeated),
+        needs=(MACHINE, REDUCED, FOLDED, TRACES, SIZES, QUANTISE_REPORT, EVALUATION, SALIENCY, *repeated),
         uses=(PRUNING, PRUNED),
         outputs=(SUMMARY, REPORT_DATA, HTML, FOLDER, *((PDF,) if find_spec("typst") is not None else ())),
     )
@@ -146,6 +147,8 @@ def report_data(
     pictures: dict[str, Picture] = {}
     pruning = decode_pruning(context.read(PRUNING)) if PRUNING in context.names() else None
     decisions = _decisions(job, machines, drawings["reduced"], pictures, pruning)
+    states = {f"d{place}": point.state for place, point in enumerate(_ranked(machines))}
+    decisions = with_pictures(decisions, pictures, read=context.read, names=context.names(), states=states)
     taken = stages(machines, sizes["reductions"])
     between, shown = stage_drawings(
         machines, taken, texts=state_rules(machines), final=drawings["reduced"], first=drawings["machine"]
@@ -176,11 +179,7 @@ def report_data(
         films=films,
         codes=code_texts(machines.machine.state_codes),
         stability=found.stability,
-        saliency=saliency_part(
-            context.read(RECORDS),
-            decisions,
-            {f"d{place}": point.state for place, point in enumerate(_ranked(machines))},
-        ),
+        saliency=saliency_part(context.read(RECORDS), decisions, states),
         notes=_notes(found),
     )
 

@@ -20,7 +20,7 @@ from moorelens.fsm.reading import FeatureReader
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.machines import MACHINE, QUANTISER, TRACES, decode_traces, network_of
 from moorelens.pipelines.replay import replayed
-from moorelens.pipelines.saliency_pictures import picture_of
+from moorelens.pipelines.saliency_pictures import pictures_of
 from moorelens.runs.arrays import encode_arrays
 from moorelens.runs.stages import Stage, StageContext
 from moorelens.saliency.differential.analysis import BranchSaliency, Scene, branch_saliency, memory_before
@@ -162,8 +162,8 @@ def explained(
     if games and record.compared:
         record = msgspec.structs.replace(record, hidden=hidden_returns(job, scene, found, games=games))
     path = FOLDER + record.key
-    ending, picture = picture_of(job, scene, found, record, screens)
-    return record, {f"{path}.npz": arrays_of(found), f"{path}.{ending}": picture}
+    pictures = pictures_of(job, scene, found, record, screens)
+    return record, {f"{path}.npz": arrays_of(found), **{path + ending: data for ending, data in pictures.items()}}
 
 
 def record_of(job: Job, scene: Scene, found: BranchSaliency, screens: Screens) -> BranchRecord:

@@ -23,19 +23,29 @@ from moorelens.saliency.differential.records import BranchRecord
 Bytes = npt.NDArray[np.uint8]
 Screens = Mapping[int, tuple[Bytes, Bytes]]
 _BRANCH = ("#1f6f9f", "#a04400")
-_ROWS, _SHOWN, _DOTS = 3, 8, 300
+_ROWS, _SHOWN, _DOTS = 3, 8, 120
 _WIDTH, _GAP, _HEAD = 240, 12, 44
 _HEAT = (255.0, 120.0, 0.0)
 
 
-def picture_of(
+def pictures_of(
     job: Job, scene: Scene, found: BranchSaliency, record: BranchRecord, screens: Screens
-) -> tuple[str, bytes]:
-    """Return the ending and the bytes of the picture of two compared branches."""
+) -> dict[str, bytes]:
+    """Return the pictures of two compared branches by how their names end: one of both, and of images one of each."""
     if scene.observations.ndim == 2:
         names = job.env.feature_names or tuple(f"x{i}" for i in range(scene.observations.shape[1]))
-        return "svg", feature_picture(scene, record, names=names, actions=job.action_names).encode()
-    return "png", contact_sheet(job, scene, found, screens)
+        return {".svg": feature_picture(scene, record, names=names, actions=job.action_names).encode()}
+    half, first = len(found.pairs.first), _shown_pairs(found)[0]
+    each = {
+        branch_ending(target): _png(_tile(job, scene, found, screens, place))
+        for target, place in zip(found.pairs.targets, (first, first + half), strict=True)
+    }
+    return {".png": contact_sheet(job, scene, found, screens), **each}
+
+
+def branch_ending(target: int) -> str:
+    """Return how the name of one branch's picture ends."""
+    return f"-to-S{target}.png"
 
 
 def branch_titles(scene: Scene, targets: Sequence[int], actions: Sequence[str]) -> tuple[str, ...]:
@@ -161,8 +171,12 @@ def contact_sheet(job: Job, scene: Scene, found: BranchSaliency, screens: Screen
     for line, row in enumerate(tiles):
         for column, tile in enumerate(row):
             sheet.paste(tile, (_GAP + column * (_WIDTH + _GAP), _HEAD + line * (height + _GAP)))
+    return _png(sheet)
+
+
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 

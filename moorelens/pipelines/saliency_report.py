@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
+from moorelens.pipelines.saliency import FOLDER, RECORDS
+from moorelens.pipelines.saliency_pictures import branch_ending
 from moorelens.pipelines.summarise import Summary, interval
-from moorelens.reports.data import DecisionPoint, SaliencyPart, SaliencyRow
+from moorelens.reports.build import stored_picture
+from moorelens.reports.data import DecisionPoint, Picture, SaliencyPart, SaliencyRow
 from moorelens.reports.summary import SaliencyTotals
 from moorelens.saliency.differential.records import BranchRecord, SaliencyRecords
 from moorelens.stats import wilson
@@ -47,6 +50,45 @@ def saliency_part(data: bytes, decisions: Sequence[DecisionPoint], states: Mappi
         if record.state in keys and keys[record.state] in shown
     )
     return SaliencyPart(rows=rows, note=" ".join([_note(records), *records.notes]))
+
+
+def with_pictures(
+    decisions: Sequence[DecisionPoint],
+    pictures: dict[str, Picture],
+    *,
+    read: Callable[[str], bytes],
+    names: Collection[str],
+    states: Mapping[str, int],
+) -> tuple[DecisionPoint, ...]:
+    """Return the decisions with what was drawn of them; pictures of images are added to `pictures`.
+
+    `read` and `names`: the files of the run, and what they are called. `states`: as for `saliency_part`.
+    """
+    records = {record.state: record for record in read_records(read(RECORDS)).branches}
+    return tuple(_pictured(one, records.get(states[one.key]), pictures, read, names) for one in decisions)
+
+
+def _pictured(
+    decision: DecisionPoint,
+    record: BranchRecord | None,
+    pictures: dict[str, Picture],
+    read: Callable[[str], bytes],
+    names: Collection[str],
+) -> DecisionPoint:
+    if record is None:
+        return decision
+    stem = FOLDER + record.key
+    if f"{stem}.svg" in names:
+        return msgspec.structs.replace(decision, saliency=read(f"{stem}.svg").decode())
+    # The two branches taken most often come first in both.
+    branches = list(decision.branches)
+    for place, target in enumerate(record.targets[: len(branches)]):
+        ending = branch_ending(target)
+        if stem + ending in names:
+            key = f"{decision.key}{ending}"
+            pictures[key] = stored_picture(read(stem + ending), alt="What decides, in orange.")
+            branches[place] = msgspec.structs.replace(branches[place], saliency=key)
+    return msgspec.structs.replace(decision, branches=tuple(branches))
 
 
 def _row(record: BranchRecord, key: str) -> SaliencyRow:

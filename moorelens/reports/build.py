@@ -243,6 +243,12 @@ def frame_picture(frame: npt.ArrayLike, *, alt: str) -> Picture:
     return _png(image, alt=alt)
 
 
+def stored_picture(png: bytes, *, alt: str) -> Picture:
+    """Return a PNG that was made before as a picture of a report."""
+    with Image.open(io.BytesIO(png)) as image:
+        return Picture(png=png, width=image.width, height=image.height, alt=alt)
+
+
 def difference_picture(frame: npt.ArrayLike, other: npt.ArrayLike, *, alt: str) -> Picture:
     """Return `frame` (H, W) or (1, H, W) faded, with what it has more of than `other` in orange and less of in blue."""
     first, second = (

@@ -249,6 +249,7 @@ class DecisionPoint(Record, frozen=True, kw_only=True):
     rule_accuracy: float | None = None
     rule_majority: float | None = None
     note: str = ""
+    saliency: str = ""
 
 
 class Trace(Record, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from moorelens.reports.data import (
 from moorelens.reports.figures import episode_strip, histogram, returns_plot, silent_mark
 from moorelens.reports.format import MEMORYLESS, NO_MEMORY, count, feature, number, plural, share, span, times
 from moorelens.reports.methods import SOURCES, Source, methods_text
+from moorelens.reports.svg import clean_svg
 from moorelens.reports.tables import Table, kinds, tables
 from moorelens.reports.tabs import TabEntry, size_of, tabs_of
 from moorelens.reports.verdicts import Verdict, headline, verdicts
@@ -74,6 +75,7 @@ class DecisionEntry:
     dwell: str | None
     note: str
     test: str | None
+    saliency: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +269,7 @@ def decision_entry(decision: DecisionPoint, data: ReportData) -> DecisionEntry:
         dwell=histogram(decision.dwell, title="Visits in a row") if decision.dwell else None,
         note=decision.note,
         test=_test(decision, data),
+        saliency=clean_svg(decision.saliency, still=True)[0] if decision.saliency else None,
     )
 
 

@@ -195,6 +195,7 @@ def _decision(entry: DecisionEntry, place: int, data: ReportData, files: Files) 
         "mark": _mark_key(entry.mark),
         "branches": [_branch(branch, data) for branch in entry.branches],
         "dwell": _drawing(f"dwell{place}.svg", entry.dwell, files),
+        "saliency": _drawing(f"saliency{place}.svg", entry.saliency, files),
     }
 
 
