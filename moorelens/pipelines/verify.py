@@ -27,7 +27,7 @@ from moorelens.runs.progress import NullProgress, Progress
 from moorelens.runs.recompute import recompute
 from moorelens.runs.stages import Stage
 
-_PLAYED = ("rollouts", "extract", "evaluate")
+_PLAYED = ("rollouts", "extract", "evaluate", "saliency")  # what `--stored` takes as it is
 # `quantise` and `repeats` are searches: their results are inputs here. Pictures and pages hold no number of their own.
 _COMPUTED = (*_PLAYED, "reduce", "summary")
 
@@ -193,5 +193,6 @@ _SAID = {
     "extract": f"the network with {QUANTISER} plays again as in {TRACES}, and the machine read off is {MACHINE}",
     "reduce": "the machine reduces and folds to the same machines",
     "evaluate": "every held-out game, and the replay of the traces, comes out the same",
+    "saliency": "every attribution and every intervention comes out the same",
     "summary": f"every number of {SUMMARY} follows",
 }

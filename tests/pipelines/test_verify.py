@@ -109,6 +109,7 @@ def test_games_that_were_not_played_like_that_are_found_only_by_playing_them(run
         "rollouts",
         "extract",
         "evaluate",
+        "saliency",
     }
 
 
