@@ -69,7 +69,7 @@ def _fields(page: Page) -> dict[str, Any]:
 
 def environment() -> jinja2.Environment:
     """Return what fills the templates of reports: everything escaped, nothing undefined."""
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("moorelens.reports", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -78,6 +78,9 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # The order of a mapping is the order in which a reader meets its parts.
+    made.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    return made
 
 
 def stylesheet() -> tuple[str, str]:

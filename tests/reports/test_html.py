@@ -134,6 +134,17 @@ def test_the_data_block_cannot_end_early(pages: Pages) -> None:
     assert [view["key"] for view in views] == ["reduced", "machine"]
 
 
+def test_the_script_is_given_the_heaviest_first(pages: Pages) -> None:
+    for data, rendered, _ in pages.values():
+        block = re.search(rb'<script type="application/json" id="report-data">(.*?)</script>', rendered, re.DOTALL)
+        assert block is not None
+        given = json.loads(block[1])
+        assert list(given["decisions"]) == [decision.key for decision in data.decisions]
+        shares = {edge.edge: edge.count for edge in data.views[0].edges}
+        counts = [shares[edge] for edge in given["views"][0]["edges"]]
+        assert counts == sorted(counts, reverse=True)
+
+
 def test_frames_are_shown_with_their_difference(pages: Pages) -> None:
     data, rendered, page = pages["pong"]
     images = [attributes for tag, attributes in page.tags if tag == "img"]
