@@ -48,7 +48,9 @@ _CONTROL = {
 
 _ATARI = {
     "quick": {
+        # The published sizes of Pong come second, for games that the smaller code does not keep.
         "sizes": ((32, 32), (64, 100)),
+        "restarts": 0,
         "state_hidden": (8, 4),
         "rounds": 60,
         "tolerance": 0.05,
