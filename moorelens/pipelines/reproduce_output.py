@@ -111,10 +111,10 @@ def _picture(title: str, rows: Sequence[Row]) -> bytes:
         return _LEFT + _WIDTH * math.log10(value + 1) / decades
 
     parts = [f'<text x="12" y="22" font-size="14">{escape(title)}: states</text>', *_legend()]
-    for power in range(decades + 1):
-        at = x(10**power - 1) if power else float(_LEFT)
+    for tick in (0, *(10**power for power in range(decades + 1) if 10**power < 10**decades)):
+        at = x(tick)
         parts.append(f'<line x1="{at:.1f}" y1="64" x2="{at:.1f}" y2="{height - 22}" stroke="#e4e4e4"/>')
-        parts.append(f'<text x="{at:.1f}" y="{height - 8}" text-anchor="middle">{10**power - 1 if power else 0}</text>')
+        parts.append(f'<text x="{at:.1f}" y="{height - 8}" text-anchor="middle">{tick}</text>')
     for i, row in enumerate(rows):
         top = 68 + _GROUP * i
         parts.append(
