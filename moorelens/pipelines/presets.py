@@ -26,8 +26,8 @@ _CONTROL = {
         "restarts": 0,
     },
     "standard": {
-        "sizes": ((2, 4), (4, 8), (8, 12), (16, 16)),
-        "rounds": 40,
+        "sizes": ((2, 4), (8, 12), (16, 16)),
+        "rounds": 30,
         "passes": 4,
         "learning_rate": 2e-3,
         "patience": 4,
