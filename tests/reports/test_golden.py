@@ -22,7 +22,7 @@ def scrubbed(page: bytes) -> str:
     text = page.decode("utf-8")
     text = re.sub(r"<style>.*?</style>", "<style/>", text, flags=re.DOTALL)
     text = re.sub(r"<script>.*?</script>", "<script/>", text, flags=re.DOTALL)
-    text = re.sub(r"'sha256-[^']*'", "'sha256-HASH'", text)
+    text = re.sub(r"sha256-[A-Za-z0-9+/=]+", "sha256-HASH", text)
     text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "data:PNG", text)
     text = re.sub(r"(<svg[^>]*>).*?</svg>", "<svg/>", text, flags=re.DOTALL)
     text = re.sub(r'(<script type="application/json" id="report-data">)(.*?)(</script>)', _block, text, flags=re.DOTALL)
