@@ -29,6 +29,7 @@ from moorelens.runs.stages import Stage
 
 _PLAYED = ("rollouts", "extract", "evaluate", "saliency")  # what `--stored` takes as it is
 # `quantise` and `repeats` are searches: their results are inputs here. Pictures and pages hold no number of their own.
+_WITH_NUMBERS = (".json", ".npz", ".csv")
 _COMPUTED = (*_PLAYED, "reduce", "summary")
 
 
@@ -173,7 +174,7 @@ class _Work:
     def _compare(self, name: str, made: Mapping[str, bytes], *, said: str) -> None:
         found: list[Moved] = []
         for file, data in made.items():
-            if file in self._stored:
+            if file in self._stored and file.endswith(_WITH_NUMBERS):
                 found += differences(file, self._stored[file], data, tolerance=self._config.tolerance)
         self._moved += found
         places = ", ".join(dict.fromkeys(one.file for one in found))

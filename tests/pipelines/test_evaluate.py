@@ -14,6 +14,7 @@ import pytest
 
 from moorelens.cli.main import main
 from moorelens.errors import OptionError, RunFolderError
+from moorelens.pipelines import evaluate as module
 from moorelens.pipelines.evaluate import run_evaluate
 from moorelens.pipelines.explain import run_explain
 from moorelens.pipelines.run_config import FALLBACKS, EvaluateConfig, VerifyConfig
@@ -21,6 +22,7 @@ from moorelens.pipelines.verify import run_verify
 from moorelens.reports.evaluation import Condition, Evaluation, decode_evaluation
 from moorelens.reports.paper_tables import latex
 from moorelens.reports.schema import load_schema
+from moorelens.runs.checkpoints import Checkpoint
 from tests.pipelines import small
 
 
@@ -148,3 +150,26 @@ def test_the_command(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_latex_shows_words_literally() -> None:
     assert latex("5 % of x_1 & {y}") == r"5 \% of x\_1 \& \{y\}"
     assert latex("\u22123\u202f000") == r"$-$3\,000"
+
+
+def test_an_interrupted_evaluation_plays_no_block_twice(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[str] = []
+    real = module.measured
+
+    def until_the_fourth(unit: Any, *arguments: Any, **options: Any) -> Any:
+        if len(played) == 3:
+            raise KeyboardInterrupt
+        played.append(unit.key)
+        return real(unit, *arguments, **options)
+
+    config = EvaluateConfig(run=str(run), held_out=3, disturb="none", rivals="none", fallback="none")
+    monkeypatch.setattr(module, "measured", until_the_fourth)
+    monkeypatch.setattr(Checkpoint, "due", lambda self, every_s=20.0: True)
+    with pytest.raises(KeyboardInterrupt):
+        run_evaluate(config)
+    before = list(played)
+    played.clear()
+    monkeypatch.setattr(module, "measured", lambda unit, *a, **o: (played.append(unit.key), real(unit, *a, **o))[1])
+    found = run_evaluate(config)
+    assert found is not None and not set(before) & set(played)
+    assert len(before) + len(played) == len(found.conditions[0].players)
