@@ -11,6 +11,7 @@ from moorelens.errors import OptionError
 from moorelens.saliency.scores import ScoreFn, select_rows
 
 MAX_BATCH = 256
+_CACHED, _LEAST = 2**19, 16  # floats of input in a batch on a CPU, and rows at least
 # Of a float32 result, relative: the same row gives other last bits in a batch of another size.
 ROUNDING = 16 * torch.finfo(torch.float32).eps
 
@@ -32,6 +33,15 @@ class Meter:
             raise OptionError(f"A batch holds at least 1 row and max_batch is {max_batch}: pass a positive number.")
         self.score, self.max_batch = score, max_batch
         self.n_forward = self.n_backward = self.largest_batch = 0
+
+    def width(self, x: Tensor) -> int:
+        """Return how many rows like `x (B, ...)` a batch should hold: `max_batch`, on a CPU what its cache takes.
+
+        Small batches are a tenth to a sixth faster there (benchmarks/saliency_core.py), and need less memory.
+        """
+        if x.device.type != "cpu":
+            return self.max_batch
+        return min(self.max_batch, max(_LEAST, _CACHED // max(1, x[0].numel())))
 
     def forward(self, points: Tensor, rows: Tensor) -> Tensor:
         """Return the scores (n,) of one chunk: `points (n, ...)` are variants of the explained rows `rows (n,)`.

@@ -104,7 +104,7 @@ def accumulate(
     gradient, mean = torch.zeros_like(like, requires_grad=False), like.new_zeros(batch)
     spread = torch.as_tensor(noise_std, dtype=like.dtype, device=like.device).expand(batch)
     noisy, noises = bool((spread > 0).any()), like.new_zeros(0)
-    for of_steps, of_rows in _blocks(steps, batch, meter.max_batch):
+    for of_steps, of_rows in _blocks(steps, batch, meter.width(like)):
         block = torch.arange(of_rows.start, of_rows.stop, device=like.device)
         count = of_steps.stop - of_steps.start
         rows, t = block.repeat(count), nodes[of_steps].repeat_interleave(len(block))

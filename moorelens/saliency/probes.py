@@ -19,7 +19,7 @@ def probe_drops(work: Work, hide: HideFn, count: int) -> Tensor:
     `hide(k (p,)) -> (p, 1, H, W)` or (p, F): how far each pixel is replaced, 0 to 1. A fall within the rounding of
     float32 is 0: the same row gives other last bits in another batch, and a part that does not matter must give 0.
     """
-    x, limit = work.x, work.meter.max_batch
+    x, limit = work.x, work.meter.width(work.x)
     drops = work.f_x.new_zeros(len(x), count)
     width = min(len(x), limit)
     depth = max(1, limit // width)

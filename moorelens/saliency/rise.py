@@ -133,7 +133,7 @@ class _Sums:
 
 def _run(work: Work, masks: Masks, count: int) -> _Sums:
     """Stream the masks; scores are shifted by f(x), which keeps the sums of squares small."""
-    limit, batch, sums = work.meter.max_batch, len(work.x), _Sums()
+    limit, batch, sums = work.meter.width(work.x), len(work.x), _Sums()
     width = min(batch, limit)
     depth = max(1, limit // width)
     with torch.no_grad():
