@@ -9,7 +9,7 @@ from moorelens.pipelines.reproduce_config import ReproduceConfig
 
 def reproduce(arguments: list[str]) -> int:
     """Run `moorelens reproduce`."""
-    description = "Make a published table again: published numbers and ours side by side, and a run folder a row."
+    description = "Make a published table again: its numbers beside ours, a run folder a row."
     config, output = parse(ReproduceConfig, arguments, verb="reproduce", description=description)
     from moorelens.pipelines.reproduce import run_reproduce
     from moorelens.pipelines.reproduce_output import rows_json

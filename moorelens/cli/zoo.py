@@ -32,10 +32,10 @@ def _list(arguments: list[str]) -> int:
     if output.json:
         print_json(msgspec.json.encode(rows))
         return 0
-    print(f"{'NAME':<18}{'ENVIRONMENT':<20}{'CELL':<5}{'STEPS':>10} {'SCORE':>7}  HELD-OUT GAMES")
+    print(f"{'NAME':<15}{'ENVIRONMENT':<23}{'CELL':<5}{'STEPS':>9} {'SCORE':>7}  HELD-OUT GAMES")
     for row in rows:
         score = row["score"]
-        line = f"{row['name']:<18}{row['env']:<20}{row['cell']:<5}{count(row['steps']):>10} {number(score['mean']):>7}"
+        line = f"{row['name']:<15}{row['env']:<23}{row['cell']:<5}{count(row['steps']):>9} {number(score['mean']):>7}"
         print(plain(f"{line}  {score['n']} ({span(score['low'], score['high'])})"))
     return 0
 
