@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from moorelens.reports.comparison import render_comparison
 from moorelens.reports.data import ReportData
 from moorelens.reports.html import render_html
 
@@ -109,6 +110,22 @@ def test_axe_finds_no_barrier(
     visit.page.locator("[data-play=next]").click()
     found = Axe().run(visit.page)
     assert found.violations_count == 0, found.generate_report()
+
+
+def test_axe_finds_no_barrier_in_a_comparison(
+    browser: Any, cart_pole: ReportData, pong: ReportData, tmp_path: Path
+) -> None:
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        missing("axe is not installed: pip install axe-playwright-python")
+    file = tmp_path / "both.html"
+    file.write_bytes(render_comparison(cart_pole, pong))
+    page = browser.new_context(bypass_csp=True, viewport={"width": 390, "height": 900}).new_page()
+    page.goto(file.as_uri())
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_a_state_answers_mouse_and_keyboard(browser: Any, cart_pole: ReportData, tmp_path: Path) -> None:
