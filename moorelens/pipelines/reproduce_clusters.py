@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from sklearn.cluster import ward_tree
+from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,9 +28,10 @@ def find_centres(
 ) -> dict[str, KMeansQuantiser]:
     """Return centres of `features (M, F)` and `states (M', H)`: the fewest with which `policy` answers as before.
 
-    Rows are merged bottom up (ward1963hierarchical), and the first cut with which no answer in `batch` is wrong is
-    taken, else the best: first the features, with the memory as it is, then the memory. `digits` of state and
-    observation bound the number of centres, since each needs a code of its own; without digits there are none.
+    Rows are merged bottom up by their farthest members, so that a rare state is not swallowed by a frequent one, and
+    the first cut with which no answer in `batch` is wrong is taken, else the best: first the features, with the memory
+    as it is, then the memory. `digits` of state and observation bound the number of centres, since each needs a code of
+    its own.
     """
     found: dict[str, KMeansQuantiser] = {}
     if digits[1]:
@@ -77,7 +78,7 @@ def _fewest(x: Tensor, most: int, judged: Callable[[KMeansQuantiser], Accuracy])
 
 def _cuts(rows: Tensor, *, most: int) -> list[np.ndarray]:
     """Return for 1 to `most` clusters the cluster (M,) of each of `rows (M, D)`."""
-    children = ward_tree(rows.numpy().astype(np.float64))[0] if len(rows) > 1 else np.zeros((0, 2), dtype=np.int64)
+    children = _tree(rows)
     members: dict[int, list[int]] = {i: [i] for i in range(len(rows))}
     cuts = []
     live = dict(members)
@@ -86,6 +87,13 @@ def _cuts(rows: Tensor, *, most: int) -> list[np.ndarray]:
             cuts.append(_labels(live, len(rows)))
         live[len(rows) + number] = live.pop(left) + live.pop(right)
     return [*cuts, _labels(live, len(rows))][::-1]
+
+
+def _tree(rows: Tensor) -> np.ndarray:
+    if len(rows) < 2:
+        return np.zeros((0, 2), dtype=np.int64)
+    found = AgglomerativeClustering(n_clusters=1, linkage="complete", compute_full_tree=True).fit(rows.numpy())
+    return np.asarray(found.children_)
 
 
 def _labels(live: dict[int, list[int]], n: int) -> np.ndarray:
