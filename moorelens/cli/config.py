@@ -118,6 +118,13 @@ class NothingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """A command that is asked for nothing in particular."""
 
 
+class ZooListConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`zoo list`."""
+
+    markdown: bool = False
+    """Print the table of the README instead."""
+
+
 class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`train`: `moorelens.policies.training.config.TrainConfig` with its folder, and settings as JSON."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from moorelens.cli.config import NothingConfig, ShowConfig
+from moorelens.cli.config import ShowConfig, ZooListConfig
 from moorelens.cli.parsing import parse
 from moorelens.cli.printing import plain, print_json
 from moorelens.errors import OptionError
@@ -19,15 +19,21 @@ def zoo(arguments: list[str]) -> int:
     if action == "show":
         return _show(rest)
     if action in ("--help", "-h"):
-        print("usage: moorelens zoo list [--json]\n       moorelens zoo show NAME [--json]\n\nThe bundled policies.")
+        print("usage: moorelens zoo list [--json | --markdown]\n       moorelens zoo show NAME [--json]\n")
+        print("The bundled policies.")
         return 0
     raise OptionError(f"The zoo is asked to `list` or to `show NAME`, not {action!r}; see `moorelens zoo --help`.")
 
 
 def _list(arguments: list[str]) -> int:
-    _, output = parse(NothingConfig, arguments, verb="zoo list", description="The bundled policies.")
-    from moorelens.pipelines.zoo import list_zoo
+    config, output = parse(ZooListConfig, arguments, verb="zoo list", description="The bundled policies.")
+    from moorelens.pipelines.zoo import list_zoo, zoo_table
 
+    if config.markdown:
+        if output.json:
+            raise OptionError("`zoo list` prints one document, and --json and --markdown ask for two: leave one out.")
+        print(zoo_table(), end="")
+        return 0
     rows = list_zoo()
     if output.json:
         print_json(msgspec.json.encode(rows))

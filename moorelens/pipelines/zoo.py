@@ -32,3 +32,17 @@ def zoo_row(card: Card) -> dict[str, Any]:
         "steps": card.steps,
         "score": {key: score[key] for key in ("mean", "low", "high", "n")},
     }
+
+
+def zoo_table() -> str:
+    """Return the bundled policies as a Markdown table, all from their cards: what the README shows."""
+    head = ("name", "environment", "algorithm", "steps", "return (95 % interval)", "target")
+    lines = [" | ".join(head), "|".join(["---"] * len(head)), *(" | ".join(_cells(show(name))) for name in zoo_names())]
+    return "".join(f"|{line}|\n" if line.startswith("---") else f"| {line} |\n" for line in lines)
+
+
+def _cells(card: Card) -> list[str]:
+    score = card.held_out.score
+    interval = "" if score.low is None else f" ({score.low:,.1f} to {score.high:,.1f})"
+    target = "" if card.target is None else f"{card.target:,.0f}"
+    return [card.name, card.env, card.algorithm, f"{card.steps:,}", f"{score.mean:,.1f}{interval}", target]

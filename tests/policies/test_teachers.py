@@ -80,11 +80,29 @@ def test_the_pong_teacher_scores_against_the_machine() -> None:
 
 @pytest.mark.parametrize(
     ("game", "steps", "enough", "actions"),
-    [("Bowling", 700, 60, {0, 1, 2}), ("Breakout", 600, 15, {0, 1, 2, 3}), ("ChopperCommand", 600, 500, {1, 10, 13})],
+    [
+        ("Bowling", 700, 60, {0, 1, 2}),
+        ("Breakout", 600, 15, {0, 1, 2, 3}),
+        ("ChopperCommand", 600, 500, {1, 10, 13}),
+        ("SpaceInvaders", 400, 150, {0, 1, 2, 3}),
+    ],
 )
 def test_a_teacher_of_a_few_rules_plays_well(game: str, steps: int, enough: float, actions: set[int]) -> None:
     scored, taken = played(game, steps)
     assert scored >= enough and taken <= actions
+
+
+def test_the_space_invaders_teacher_stands_beside_a_column_and_never_under_it() -> None:
+    teacher, rams = ram_teacher("ALE/SpaceInvaders-v5"), np.zeros((3, 5, 128), dtype=np.uint8)
+    rams[:, :, 26], rams[:, :, 17], rams[:, :, 30] = 40, 36, 180  # columns at 40, 56, ...; no saucer
+    rams[:, :, 18:24] = 0b111111
+    rams[:, :, 24] = np.array([2, 2, 0])[:, None]  # going right, right, left
+    rams[:, :, 28] = np.array([45, 40, 45])[:, None]
+    # Beside a column: fire. Under it: go right. When they go left, the place is 6 to the left of the next column.
+    assert teacher.choose(rams, np.zeros((3, 4), dtype=np.intp)).argmax(axis=1).tolist() == [1, 2, 2]
+    rams[:, 0, 30], rams[:, 1, 30] = 85, 86  # a saucer that goes left
+    rams[:, :, 28] = np.array([65, 63, 78])[:, None]  # it will be 20 further: fire; wait there; the gap is to the left
+    assert teacher.choose(rams, np.zeros((3, 4), dtype=np.intp)).argmax(axis=1).tolist() == [1, 1, 3]
 
 
 def test_the_breakout_teacher_hardly_cares_where_pressing_and_waiting_are_as_good() -> None:

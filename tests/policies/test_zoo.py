@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from moorelens.envs.playing import play
-from moorelens.pipelines.zoo import list_zoo, show
+from moorelens.pipelines.zoo import list_zoo, show, zoo_table
 from moorelens.policies.base import identity
 from moorelens.policies.load import open_policy
 from moorelens.policies.players import PolicyPlayer
@@ -26,6 +26,14 @@ def test_the_zoo_has_the_demos_policy() -> None:
     assert rows["cartpole"]["score"]["mean"] == 500.0
     assert set(rows["cartpole"]) == {"name", "env", "algorithm", "cell", "steps", "score"}
     assert set(rows["cartpole"]["score"]) == {"mean", "low", "high", "n"}
+
+
+def test_the_readme_shows_the_table_of_the_cards() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("<!-- zoo:begin", 1)[1].split("-->\n", 1)[1].split("<!-- zoo:end -->", 1)[0]
+    assert shown == zoo_table()
+    for name in zoo_names():
+        assert f"| {name} | {show(name).env} |" in shown
 
 
 @pytest.mark.parametrize("name", zoo_names())

@@ -153,6 +153,14 @@ _TASKS: dict[str, TaskDefaults] = {
         # A pupil of sticky games alone lost the plain game 0 to 21.
         imitation=ImitationSettings(plain=True, channels=(8, 16, 16, 16), batches=3),
     ),
+    "ALE/SpaceInvaders-v5": TaskDefaults(
+        steps=300_000,
+        evaluate_every=51_200,
+        target=600.0,
+        stop_at=None,
+        ppo=PPOSettings(gamma=0.99),
+        imitation=ImitationSettings(channels=(8, 16, 16, 16), batches=3),
+    ),
     "LunarLander-v3": TaskDefaults(
         steps=4_000_000,
         evaluate_every=65_536,

@@ -109,3 +109,54 @@ class BreakoutTeacher:
 
 def _sigmoid(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -30.0, 30.0))))
+
+
+class SpaceInvadersTeacher:
+    """Shoots from the gap between two columns, where bombs do not fall, and at the saucer as it passes.
+
+    With one decision every four frames the bombs are never on the screen, so this teacher does not use them either.
+    Byte 26 is where the first of six columns (16 apart) is, 18-23 the rows with a bit a column, 17 how many invaders
+    are left, bit 1 of 24 the way they go, 28 the cannon's place, 30 the saucer's (180: none). Bombs fall from 4 to the
+    right of a column and hit 1 to 8 to the right of the cannon, whose shots leave 5 to its right: moving right, a
+    cannon 5 to the right of a column is missed by its bombs and hits it. Measured with sticky actions: 797 a game.
+    """
+
+    _COLUMNS, _APART = 6, 16
+    _FEWEST = np.array([5, 11, 21])  # invaders left: the fewer, the faster
+    _STAND = np.array([[5, -6], [5, -6], [4, -6], [5, -6]])  # from a column, as they go right and left, by speed
+    _FIRE, _RIGHT, _LEFT = 1, 2, 3
+    _GAP, _FLIGHT, _PATIENCE = 7, 17, 60
+
+    def choose(self, rams: Bytes, actions: Actions) -> Probabilities:
+        """Return 1 for fire, right or left, (b, 4)."""
+        seen = rams.astype(np.intp)
+        now, cannon = seen[:, 0], seen[:, 0, 28]
+        present = np.bitwise_or.reduce(now[:, 18:24], axis=1)[:, None] >> np.arange(self._COLUMNS) & 1
+        going_left = 1 - (now[:, 24] >> 1 & 1)
+        stand = self._STAND[np.digitize(now[:, 17], self._FEWEST, right=True), going_left]
+        places = now[:, 26:27] + self._APART * np.arange(self._COLUMNS) + stand[:, None]
+        away = places - cannon[:, None]
+        nearest = np.where(present == 1, np.abs(away), 999).argmin(axis=1)[:, None]
+        chosen = self._go(np.take_along_axis(away, nearest, axis=1)[:, 0], slack=1, arrived=self._FIRE)
+        return certain(self._saucer(seen, cannon, chosen), 4)
+
+    def _go(self, away: npt.NDArray[np.intp], *, slack: int, arrived: int) -> npt.NDArray[np.intp]:
+        return np.where(np.abs(away) <= slack, arrived, np.where(away > 0, self._RIGHT, self._LEFT))
+
+    def _saucer(
+        self, seen: npt.NDArray[np.intp], cannon: npt.NDArray[np.intp], otherwise: npt.NDArray[np.intp]
+    ) -> npt.NDArray[np.intp]:
+        # Wait in the gap that the saucer will pass next, and fire when it is one flight of the shot away.
+        saucer, columns = seen[:, 0, 30], seen[:, 0, 26:27]
+        speed = saucer - seen[:, 1, 30]
+        flies = (saucer < 156) & (np.abs(speed) == 1)
+        aim = saucer + self._FLIGHT * speed - 3
+        gaps = columns + self._APART * np.arange(-3, 9) + self._GAP
+        wait = (gaps - aim[:, None]) * speed[:, None]
+        far = np.abs(gaps - cannon[:, None])
+        able = (gaps >= 36) & (gaps <= 117) & (wait >= -2) & (wait <= self._PATIENCE) & (far / 2 <= wait + 4)
+        best = np.where(able, far, 999).argmin(axis=1)[:, None]
+        away = np.take_along_axis(gaps, best, axis=1)[:, 0] - cannon
+        fire = np.where(np.abs(aim - cannon) <= 3, self._FIRE, 0)
+        move = np.where(np.abs(away) <= 2, fire, np.where(away > 0, self._RIGHT, self._LEFT))
+        return np.where(flies & able.any(axis=1), move, otherwise)

@@ -12,7 +12,12 @@ from safetensors.numpy import load_file
 
 from moorelens.envs.games import game_name
 from moorelens.errors import OptionError
-from moorelens.policies.training.scripted import BowlingTeacher, BreakoutTeacher, ChopperCommandTeacher
+from moorelens.policies.training.scripted import (
+    BowlingTeacher,
+    BreakoutTeacher,
+    ChopperCommandTeacher,
+    SpaceInvadersTeacher,
+)
 
 Bytes = npt.NDArray[np.uint8]
 Actions = npt.NDArray[np.intp]
@@ -155,6 +160,7 @@ _SCRIPTED: dict[str, Callable[[], RamTeacher]] = {
     "Breakout": BreakoutTeacher,
     "ChopperCommand": ChopperCommandTeacher,
     "Freeway": FreewayTeacher,
+    "SpaceInvaders": SpaceInvadersTeacher,
 }
 
 
