@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -29,6 +30,7 @@ from moorelens.policies.training.config import (
 )
 from moorelens.policies.training.curve import curve_svg
 from moorelens.policies.training.imitation import Imitator, Segments
+from moorelens.policies.training.kinds import open_training
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy
 from moorelens.policies.training.teachers import ram_teacher
 from moorelens.policies.training.trainer import Trainer, private_random_state
@@ -155,7 +157,7 @@ def test_the_freeway_teacher_walks_where_no_car_will_be() -> None:
     rams[1, :, 108] = 44  # a car on the first lane, right in front of the second chicken
     first, second = teacher.choose(rams, past).argmax(axis=1)
     assert first == 1 and second != 1
-    with pytest.raises(OptionError, match=r"exists for Bowling, .*Pong and not for ALE/Qbert"):
+    with pytest.raises(OptionError, match=r"exists for Bowling, .*SpaceInvaders and not for ALE/Qbert"):
         ram_teacher("ALE/Qbert-v5")
 
 
@@ -227,3 +229,34 @@ def test_a_training_can_begin_with_a_policy(tmp_path: Path) -> None:
 
 def _actor(reference: str) -> np.ndarray:
     return open_policy(reference).policy.tensors()["actor.weight"].numpy()
+
+
+def test_an_imitation_writes_its_curve_for_tensorboard_too(tmp_path: Path) -> None:
+    small = ImitationSettings(games=1, length=4, segments=4, batches=0)
+    config = TrainConfig(env="ALE/Freeway-v5", teacher="ram", steps=4, imitation=small)
+    training = open_training(config, tensorboard=str(tmp_path))
+    training.curve.append({})
+    assert isinstance(training, Imitator)
+    training._logger.record("imitation/selection_mean", 3.0)
+    training._logger.dump(4)
+    training.close()
+    assert [path.stat().st_size > 0 for path in tmp_path.glob("events.out.*")] == [True]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("teacher", [None, "ram"])
+def test_a_gpu_that_is_not_there_is_said_and_not_replaced(teacher: str | None) -> None:
+    config = msgspec.convert({"env": "ALE/Pong-v5", "teacher": teacher, "device": "cuda"}, TrainConfig)
+    with pytest.raises(OptionError, match="torch finds none"):
+        open_training(config)
+
+
+def test_an_imitation_ends_where_the_task_is_played_well_enough() -> None:
+    small = ImitationSettings(games=1, length=4, segments=4, batches=0)
+    training = Imitator(TrainConfig(env="ALE/Freeway-v5", teacher="ram", target=20.0, imitation=small))
+    ended = []
+    for mean in (19.9, 20.0):
+        training.curve.append({"selection_mean": mean})
+        ended.append(training.finished)
+    assert ended == [False, True]
+    training.close()

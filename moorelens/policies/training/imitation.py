@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import torch
+from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.utils import get_device
 from torch import Tensor
 from torch.nn import functional
 
@@ -127,8 +129,9 @@ class Imitator:
 
     algorithm = "DAgger"
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, *, tensorboard: str | None = None) -> None:
         """Draw the weights from the seed and start the games."""
+        self._logger = configure(tensorboard, ["tensorboard"]) if tensorboard else Logger(None, [])
         defaults = defaults_for(config.env)
         self.config = config
         self.settings = settings = config.imitation or msgspec.structs.replace(defaults.imitation, units=config.units)
@@ -155,6 +158,8 @@ class Imitator:
         if config.start is not None:
             begin_with(self.network, config.start)
             self._guided = 0.0
+        self.device = get_device(config.device)
+        self.network.to(self.device)
         self.network.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         self.optimiser = torch.optim.Adam([p for n, p in self.network.named_parameters() if not n.startswith("critic")])
@@ -204,6 +209,9 @@ class Imitator:
             "loss": self.loss,
         }
         self.curve.append(row)
+        for name, value in row.items():
+            self._logger.record(f"imitation/{name}", value)
+        self._logger.dump(self.steps)
         score = (row["selection_mean"], row["selection_min"])
         if self.best is None or score >= self.best:
             self.best, self.best_policy = score, policy
@@ -212,7 +220,7 @@ class Imitator:
     def policy(self) -> GRUPolicy | LSTMPolicy:
         """Return a copy of the current policy: the running mean of the weights."""
         copy = type(self.network)(self.network.spec, self.network.architecture)
-        copy.load_state_dict({name: tensor.clone() for name, tensor in self._mean.items()})
+        copy.load_state_dict({name: tensor.cpu().clone() for name, tensor in self._mean.items()})
         return copy.eval()
 
     def save(self) -> bytes:
@@ -240,7 +248,8 @@ class Imitator:
         checkpoint.same_training(facts.config, self._fingerprint())
         self.network.load_state_dict(checkpoint.under(tensors, "policy/"))
         checkpoint.restore_optimiser(self.optimiser, tensors)
-        self._mean, self.updates = checkpoint.under(tensors, "mean/"), facts.updates
+        mean = checkpoint.under(tensors, "mean/")
+        self._mean, self.updates = {name: tensor.to(self.device) for name, tensor in mean.items()}, facts.updates
         self.steps, self.seconds, self.curve, self.best = facts.steps, facts.seconds, list(facts.curve), facts.best
         if self.best is not None:
             self.best_policy = self.policy()
@@ -250,7 +259,8 @@ class Imitator:
         self._hidden = self.network.initial_state(self.settings.games)
 
     def close(self) -> None:
-        """Nothing to let go of: the games are in this process."""
+        """Let go of the log; the games are in this process."""
+        self._logger.close()
 
     def _collector(self, first_seed: int) -> Collector:
         teacher = ram_teacher(self.config.env)
@@ -262,7 +272,7 @@ class Imitator:
     def _collect(self) -> None:
         games, guided_steps = self.collector, self._guided * self.total
         share = max(1.0 - self.steps / guided_steps, 0.0) if guided_steps else 0.0
-        states = self._hidden.numpy().copy()
+        states = self._hidden.cpu().numpy().copy()
         frames, labels, starts = [], [], []
         for _ in range(self.settings.length):
             wanted = games.label()
@@ -270,10 +280,10 @@ class Imitator:
             labels.append(wanted)
             starts.append(games.starts)
             with torch.no_grad():
-                keep = torch.from_numpy(1.0 - games.starts)[:, None]
-                features = self.network.features(to_input(games.observations))
+                keep = torch.from_numpy(1.0 - games.starts)[:, None].to(self.device)
+                features = self.network.features(to_input(games.observations).to(self.device))
                 self._hidden = self.network.core(features, keep * self._hidden)
-                chosen = self.network.heads(self._hidden)[0].argmax(dim=1).numpy()
+                chosen = self.network.heads(self._hidden)[0].argmax(dim=1).cpu().numpy()
             guided = self._rng.random(len(chosen)) < share
             games.step(np.where(guided, wanted.argmax(axis=1), chosen).astype(np.intp))
         self.segments.add(frames, labels, starts, states)
@@ -281,10 +291,10 @@ class Imitator:
 
     def _learn(self, slots: Rows) -> None:
         count, length = len(slots), self.settings.length
-        frames = to_input(self.segments.frames[slots].reshape(count * length, 1, 80, 80))
-        starts = torch.from_numpy(self.segments.starts[slots])
-        labels = torch.from_numpy(self.segments.labels[slots])
-        state = torch.from_numpy(self.segments.states[slots])[None]
+        frames = to_input(self.segments.frames[slots].reshape(count * length, 1, 80, 80)).to(self.device)
+        starts = torch.from_numpy(self.segments.starts[slots]).to(self.device)
+        labels = torch.from_numpy(self.segments.labels[slots]).to(self.device)
+        state = torch.from_numpy(self.segments.states[slots])[None].to(self.device)
         # Chunks that fit the cache: one pass over all frames takes four times as long.
         features = torch.cat([self.network.features(chunk) for chunk in torch.split(frames, 128)])
         shown, _ = NativeRecurrentPolicy._process_sequence(

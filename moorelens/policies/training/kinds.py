@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from torch.cuda import is_available as cuda_available
+
 from moorelens.envs.config import EnvironmentRequest
+from moorelens.errors import OptionError
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy
 from moorelens.policies.training.config import ImitationSettings, PPOSettings, TrainConfig
 
@@ -61,11 +64,19 @@ class Training(Protocol):
 
 
 def open_training(config: TrainConfig, *, tensorboard: str | None = None) -> Training:
-    """Return the training that `config` asks for, at its beginning."""
+    """Return the training that `config` asks for, at its beginning.
+
+    Raises `OptionError` for `cuda` where torch finds none.
+    """
+    if config.device == "cuda" and not cuda_available():
+        raise OptionError(
+            "A training on --device cuda needs a GPU and torch finds none here: choose --device auto or cpu, or carry "
+            "the training to a machine that has one (scripts/zoo-pack)."
+        )
     if config.teacher is not None:
         from moorelens.policies.training.imitation import Imitator
 
-        return Imitator(config)
+        return Imitator(config, tensorboard=tensorboard)
     from moorelens.policies.training.trainer import Trainer
 
     return Trainer(config, tensorboard=tensorboard)
