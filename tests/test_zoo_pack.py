@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 from pathlib import Path
 
 import pytest
@@ -30,8 +29,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     size = (folder / "p.tar.gz").stat().st_size
     assert f"{size} bytes" in done.stdout and size < 64 * 2**20
-    with tarfile.open(folder / "p.tar.gz") as file:
-        file.extractall(folder, filter="data")
+    subprocess.run(["tar", "-xzf", str(folder / "p.tar.gz"), "-C", str(folder)], check=True)
     listed = (folder / "zoo-pack/README").read_text(encoding="utf-8")
     wheels = [path.name for path in (folder / "zoo-pack/wheels").iterdir()]
     assert wheels and all(name in listed and name in done.stdout for name in wheels)

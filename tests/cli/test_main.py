@@ -163,7 +163,9 @@ def test_an_interruption_is_130_and_says_that_nothing_is_lost(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_an_interruption(number: signal.Signals) -> None:
     program = (
-        "import sys, time; from moorelens.cli import main, verbs\n"
+        "import signal, sys, time; from moorelens.cli import main, verbs\n"
+        # A shell starts what runs in its background with the interrupt ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def wait(arguments): print('on', flush=True); time.sleep(30)\n"
         "verbs.Verb.load = lambda self: wait\n"
         "sys.argv = ['moorelens', 'demo']; sys.exit(main.main())"
