@@ -106,7 +106,8 @@ def _write_progress(trainer: Training, folder: Path) -> None:
 def _finish(trainer: Training, folder: Path) -> TrainOutcome:
     if not trainer.finished:
         return TrainOutcome(folder=folder, finished=False, steps=trainer.steps, policy=None, card=None)
-    if trainer.best_policy is None:
+    # The last steps are the most careful ones, so what they led to is a candidate like the others.
+    if not trainer.curve or trainer.curve[-1]["steps"] < trainer.steps:
         trainer.evaluate()
     policy = trainer.best_policy
     assert policy is not None

@@ -28,7 +28,7 @@ from moorelens.policies.training.config import (
     PPOSettings,
     TrainConfig,
 )
-from moorelens.policies.training.curve import curve_svg
+from moorelens.policies.training.curve import curve_csv, curve_svg
 from moorelens.policies.training.imitation import Imitator, Segments
 from moorelens.policies.training.kinds import open_training
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy
@@ -260,3 +260,7 @@ def test_an_imitation_ends_where_the_task_is_played_well_enough() -> None:
         ended.append(training.finished)
     assert ended == [False, True]
     training.close()
+
+
+def test_a_row_of_the_curve_may_lack_what_was_not_measured_yet() -> None:
+    assert curve_csv([{"steps": 1.0}, {"steps": 2.0, "loss": 0.5}]).decode() == "steps,loss\n1.0,\n2.0,0.5\n"

@@ -11,10 +11,12 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 640, 360, 64, 44, 34, 16
 
 
 def curve_csv(rows: Sequence[Mapping[str, float]]) -> bytes:
-    """Return the rows as CSV, one column per key of the first."""
+    """Return the rows as CSV, one column per key of any row, empty where a row has none."""
     text = io.StringIO()
     if rows:
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(
+            text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n"
+        )
         writer.writeheader()
         writer.writerows(rows)
     return text.getvalue().encode()

@@ -208,6 +208,8 @@ class Imitator:
             "agreement": self.agreement,
             "loss": self.loss,
         }
+        # What is not measured yet is left out: JSON has no number for it, and the row goes into checkpoint and card.
+        row = {name: value for name, value in row.items() if np.isfinite(value)}
         self.curve.append(row)
         for name, value in row.items():
             self._logger.record(f"imitation/{name}", value)

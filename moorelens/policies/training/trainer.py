@@ -94,6 +94,8 @@ class Trainer:
             "selection_min": float(returns.min()),
             "selection_max": float(returns.max()),
         }
+        # What is not measured yet is left out: JSON has no number for it, and the row goes into checkpoint and card.
+        row = {name: value for name, value in row.items() if np.isfinite(value)}
         self.curve.append(row)
         score = (row["selection_mean"], row["selection_min"])
         # A later checkpoint wins ties: it has seen more.
