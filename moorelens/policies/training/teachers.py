@@ -138,7 +138,7 @@ def boxing_features(rams: Bytes, actions: Actions) -> npt.NDArray[np.float32]:
 
     Bytes 32 and 34 are the white boxer (the player), 33 and 35 the black one, across and down. A punch counts where a
     fist meets the head, which depends on both distances to a few pixels and on how far the arm has come: hence the
-    past actions, and a network rather than rules (the best of a hundred hand-written ones scored 28 points).
+    past actions, and a network rather than rules (the best of some fifty rules led by 8 points after 500 steps).
     """
     places = rams[:, :PAST, [32, 34, 33, 35]].astype(np.float64)
     now = places[:, 0]
