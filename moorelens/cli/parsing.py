@@ -104,8 +104,9 @@ def _json_object(info: tyro.constructors.PrimitiveTypeInfo) -> tyro.constructors
 def _read_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        shown = text if len(text) <= 80 else f"{text[:80]}..."
+        raise ValueError(f"{shown!r} is not JSON ({error})") from error
     if not isinstance(value, dict):
         raise ValueError(f'{text!r} is not a JSON object such as {{"key": 1}}')
     return value

@@ -34,7 +34,7 @@ def check_lines(found: Mapping[str, Any]) -> list[str]:
     broken = f"breaks in {count(found['fails'])} of {games}"
     lines = [*textwrap.wrap(found["meaning"], WIDTH), f"holds in {games}" if found["holds"] else broken]
     if found["cut_off"]:
-        lines.append(f"left open by the time limit in {plural(found['cut_off'], 'episode')}")
+        lines.append(f"undecided in {count(found['cut_off'])} of them, which a time limit cut off")
     breach = found["counterexample"]
     if breach is not None:
         span_of = f"steps {breach['since']} to {breach['steps'] - 1}"

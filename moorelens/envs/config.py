@@ -95,3 +95,22 @@ class EnvironmentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     feature_names: tuple[str, ...] | None
     max_steps: int | None
     reward_threshold: float | None
+
+
+def is_code(name: str) -> bool:
+    """Say whether building `name` imports a module that it names: `python:...`, or Gymnasium's `module:Id`."""
+    return ":" in name
+
+
+def named_by_file(request: EnvironmentRequest, *, source: str, trust: bool) -> EnvironmentRequest:
+    """Return an environment that a file asks for and nobody typed; raises `EnvironmentRequestError` for code.
+
+    Whoever wrote the file would choose what is imported and called.
+    """
+    if is_code(request.id) and not trust:
+        raise EnvironmentRequestError(
+            f"An environment that a file names is built only where that runs no code of the file's choice, and "
+            f"{source} names {request.id}: pass --env to name it yourself where there is that option, or --trust if "
+            "the file is yours."
+        )
+    return request

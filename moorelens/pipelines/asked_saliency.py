@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import msgspec
 
 from moorelens.errors import OptionError
+from moorelens.fsm.automata.exchange.reduced_json import decode_reduced
+from moorelens.fsm.automata.reduced import ReducedMachine, members_of
 from moorelens.pipelines.job import Job
-from moorelens.pipelines.machines import MACHINE, QUANTISER, TRACES
+from moorelens.pipelines.machines import MACHINE, QUANTISER, REDUCED, TRACES
 from moorelens.pipelines.opened_run import job_of, open_run
 from moorelens.pipelines.saliency import FOLDER as SALIENCY
 from moorelens.pipelines.saliency import explained, main_branches, ranked_points, read_scene
@@ -38,7 +40,7 @@ def run_saliency(config: SaliencyConfig, *, progress: Progress | None = None) ->
     job = job_of(run, policy=config.policy, trust=config.trust)
     settings = differential_config(config)
     scene, _ = read_scene(job, run, settings, memories=config.method != DIFFERENTIAL)
-    state, targets = asked_branches(scene, config)
+    state, targets = asked_branches(scene, config, reduced=decode_reduced(run.read(REDUCED)))
     stem = f"{FOLDER}S{state}-S{targets[0]}-S{targets[1]}-{config.method}"
     with limited_threads(job.threads), job.workers:
         stage = asked_stage(job, config, state=state, targets=targets, stem=stem)
@@ -97,14 +99,26 @@ def differential_config(config: SaliencyConfig) -> DifferentialConfig:
     return DifferentialConfig(**{name: getattr(config, name) for name in names})
 
 
-def asked_branches(scene: Scene, config: SaliencyConfig) -> tuple[int, tuple[int, int]]:
+def _numbered(text: str, reduced: ReducedMachine) -> int:
+    """Return the state that `text` names: S3 as extracted, or M3 of the reduced machine, which decides in its last."""
+    if not text.strip().upper().startswith("M"):
+        return state_number(text, option="--state")
+    number = state_number(text.strip()[1:], option="--state")
+    if number >= reduced.n_macros:
+        raise OptionError(
+            f"The reduced machine has the states M0 to M{reduced.n_macros - 1}, and {text} is none of them."
+        )
+    return members_of(reduced, number)[-1]
+
+
+def asked_branches(scene: Scene, config: SaliencyConfig, *, reduced: ReducedMachine) -> tuple[int, tuple[int, int]]:
     """Return the decision point and the two branches that are asked for; raises `OptionError` where there are none."""
     points = ranked_points(scene)
     if not points:
         raise OptionError("This machine has no decision point: from every state it goes one way, whatever is seen.")
     chosen = points[0]
     if config.state is not None:
-        number = state_number(config.state, option="--state")
+        number = _numbered(config.state, reduced)
         known = {point.state: point for point in points}
         if number not in known:
             first = ", ".join(f"S{point.state}" for point in points[:8])

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from moorelens.envs.config import is_code
 from moorelens.envs.description import describe
 from moorelens.errors import MooreLensError
 from moorelens.fsm.automata.decisions import decision_points
@@ -123,6 +124,8 @@ def _features(run: OpenedRun, frames: Array) -> tuple[str, ...]:
         return ()
     if run.request.feature_names is not None:
         return run.request.feature_names
+    if is_code(run.request.id):
+        return ()  # asking for its names would run code of the folder's choice; `--names` at the run writes them down
     try:
         return describe(run.request).feature_names or ()
     except MooreLensError:

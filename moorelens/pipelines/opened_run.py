@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.config import EnvironmentRequest, named_by_file
 from moorelens.errors import RunFolderError
 from moorelens.fsm.config import QuantiseConfig
 from moorelens.pipelines.config import ExplainConfig, file_name, found
@@ -72,8 +72,9 @@ def job_of(run: OpenedRun, *, policy: str | None = None, trust: bool = False, ch
     Raises `RunFolderError` where they are not, or the policy's file is not found, and as `open_job` does.
     """
     header = run.manifest.header
-    fields = {**header.config, "policy": policy or _policy_of(run), "names": None, "trust": trust}
-    job = open_job(msgspec.convert(fields, ExplainConfig), request=run.request)
+    fields = {**header.config, "policy": policy or _policy_of(run, trust=trust), "names": None, "trust": trust}
+    request = named_by_file(run.request, source=str(run.folder), trust=trust)
+    job = open_job(msgspec.convert(fields, ExplainConfig), request=request)
     if policy is not None:  # a file that was moved may have got another name; results bear the run's
         job = dataclasses.replace(job, loaded=dataclasses.replace(job.loaded, name=file_name(header.config["policy"])))
     entry = run.manifest.entry("quantise")
@@ -94,14 +95,20 @@ def changed_input(run: OpenedRun, job: Job) -> str | None:
     return next((name for name in ("policy", "environment") if there.get(name) != now[name]), None)
 
 
-def _policy_of(run: OpenedRun) -> str:
+def _policy_of(run: OpenedRun, *, trust: bool) -> str:
     recorded: str = run.manifest.header.config["policy"]
     log = read_log(run.folder)
     events = [event for session in (log.sessions if log else []) for event in session.events]
     places = [str(event["policy"]) for event in events if event.get("event") == POLICY_READ and "policy" in event]
     for place in [*reversed(places), recorded]:
-        if found(place):
-            return place
+        if not found(place):
+            continue
+        if place.startswith("python:") and not trust:
+            raise RunFolderError(
+                f"A policy that a file names is imported only where that file is trusted, and {run.folder} names "
+                f"{place}: pass --policy to name it yourself, or --trust if the run is yours."
+            )
+        return place
     raise RunFolderError(
         f"{run.folder} was made from {recorded}, and that file is no longer where it was: say where it is now with "
         "--policy."

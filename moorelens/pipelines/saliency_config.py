@@ -14,7 +14,7 @@ class SaliencyConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fie
     """`saliency`: one decision point of a finished run, explained by one method."""
 
     state: str | None = None
-    """The decision point, such as S3; the weightiest where none is given."""
+    """The decision point, such as S3 (or M3 of the reduced machine); the weightiest where none is given."""
     branches: str | None = None
     """Two states it leads to, such as S5,S7; the two taken most often where none are given."""
     method: str = "differential"
@@ -43,7 +43,8 @@ class SaliencyConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fie
         require(self.seed >= 0, "seed", "a whole number from 0 on", self.seed)
         require(self.area is None or 0 < self.area <= 0.5, "area", "above 0 and at most 0.5", self.area)
         require(self.score in ("action", "value"), "score", "action or value", self.score)
-        state_number(self.state, option="--state") if self.state is not None else None
+        if self.state is not None:
+            state_number(self.state.strip().removeprefix("M").removeprefix("m"), option="--state")
         branch_numbers(self.branches)
 
 
@@ -51,7 +52,9 @@ def state_number(text: str, *, option: str) -> int:
     """Return 3 for `S3`, `s3` or `3`; raises `OptionError` for anything else."""
     digits = text.strip().removeprefix("S").removeprefix("s")
     if not digits.isdecimal():
-        raise OptionError(f"{option} names states as the drawings do, such as S3, and {text!r} is none: correct it.")
+        raise OptionError(
+            f"{option} names states as the drawings do, such as S3 or M3, and {text!r} is none: correct it."
+        )
     return int(digits)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.config import EnvironmentRequest, named_by_file
 from moorelens.envs.description import describe
 from moorelens.envs.factories import import_named
 from moorelens.errors import PolicyError
@@ -41,14 +41,15 @@ def open_policy(reference: str, *, env: EnvironmentRequest | str | None = None, 
     """Read the policy that `reference` names and check that it fits its environment.
 
     `env`: the environment, where the file does not say it (`mmn:`) or to play in another one of the same shape.
-    `trust`: let Stable-Baselines3 load an `sb3:` file that cannot be rebuilt from plain fields, which runs its code.
+    `trust`: let Stable-Baselines3 load an `sb3:` file that cannot be rebuilt from plain fields, which runs its code,
+    and build an environment of code (`python:`) that a file names.
     Raises `PolicyError` where the policy cannot be read or does not fit, `EnvironmentRequestError` for the environment.
     """
     request = EnvironmentRequest(id=env) if isinstance(env, str) else env
     kind, _, rest = reference.partition(":")
     opener = partial(_sb3, trust=trust) if kind == "sb3" else _OPENERS.get(kind)
     if opener is None and reference.endswith(".safetensors"):
-        opener, rest = _native, reference
+        opener, rest = partial(_native, trust=trust), reference
     if opener is None or not rest:
         raise PolicyError(f"A policy is named by {_KINDS}, and {reference!r} is none of them: check how it is written.")
     loaded = opener(rest, request)
@@ -61,9 +62,10 @@ def _zoo(name: str, request: EnvironmentRequest | None) -> LoadedPolicy:
     return LoadedPolicy(policy=policy, request=request or header.request, name=name, card=header.card)
 
 
-def _native(path: str, request: EnvironmentRequest | None) -> LoadedPolicy:
+def _native(path: str, request: EnvironmentRequest | None, *, trust: bool) -> LoadedPolicy:
     policy, header = read_native(Path(path))
-    return LoadedPolicy(policy=policy, request=request or header.request, name=Path(path).stem, card=header.card)
+    request = request or named_by_file(header.request, source=path, trust=trust)
+    return LoadedPolicy(policy=policy, request=request, name=Path(path).stem, card=header.card)
 
 
 def _mmn(path: str, request: EnvironmentRequest | None) -> LoadedPolicy:

@@ -228,15 +228,27 @@ def _memory(data: ReportData) -> Verdict:
             )
         else:
             parts.append(
-                f"Yes: the machine agrees with the policy more often than the best table from the current symbol to an "
-                f"action ({points})."
+                f"It seems so: the machine agrees with the network more often than the best table from the current "
+                f"symbol to an action ({points})."
             )
+        parts += _rival_tree(data)
     if memory.reactivity is not None:
         parts.append(f"In {share(memory.reactivity)} of steps the symbol alone settles the action.")
     if memory.open_loop_index is not None:
         parts.append(f"Knowing only the time step, one would guess {share(memory.open_loop_index)} of the actions.")
     answer = " ".join(parts) or "Whether memory is used was not measured."
     return Verdict(key="memory", question="Does it use its memory?", answer=answer, tables=("memory",), level=level)
+
+
+def _rival_tree(data: ReportData) -> list[str]:
+    """Say how a small tree on the observation alone does, and who can tell more."""
+    tree = data.summary.memory.best_tree
+    if tree is None:
+        return []
+    return [
+        f"A small tree on the observation alone agrees in {share(tree)} of steps; whether it plays as well, only "
+        "`moorelens evaluate` tells."
+    ]
 
 
 def _unseen(data: ReportData) -> Verdict | None:
@@ -302,7 +314,6 @@ def _unmeasured(data: ReportData) -> Verdict | None:
         )
         if measured is None
     ]
-    if not missing:
-        return None
+    missing.append("disturbed games and players without memory (`moorelens evaluate` does)")
     answer = f"This run did not measure {listed(missing, last='or')}."
     return Verdict(key="unmeasured", question="What is missing?", answer=answer, tables=(), level="unknown")

@@ -17,6 +17,8 @@ from moorelens.envs.episodes import open_episodes
 from moorelens.envs.playing import play
 from moorelens.envs.truth import objects_of, truth_mask
 from moorelens.fsm.automata.exchange.machine_json import decode_machine
+from moorelens.fsm.automata.exchange.reduced_json import decode_reduced
+from moorelens.fsm.automata.reduced import members_of
 from moorelens.fsm.extract import machine_of
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import NetworkPlayer
@@ -103,11 +105,20 @@ class TestTheVerb:
         found = json.loads(shell.out)["branch"]
         assert (found["state"], found["targets"]) == (first.state, list(reversed(first.targets)))
 
+    def test_knows_the_states_of_the_reduced_machine(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A macro-state decides in its last member."""
+        first = read_records((folder / "saliency/saliency.json").read_bytes()).branches[0]
+        reduced = decode_reduced((folder / "reduced.json").read_bytes())
+        macro = next(m for m in range(reduced.n_macros) if members_of(reduced, m)[-1] == first.state)
+        shell = run(capsys, "saliency", str(folder), "--state", f"M{macro}", "--json", "-q")
+        assert json.loads(shell.out)["branch"]["state"] == first.state
+
     @pytest.mark.parametrize(
         ("options", "says"),
         [
             (["--state", "S999"], "S999 does not"),
             (["--state", "x"], "'x' is none"),
+            (["--state", "M999"], "M999 is none"),
             (["--branches", "S1"], "two different states"),
             (["--branches", "S998,S999"], "S998 is none of them"),
             (["--method", "magic"], "'magic' is not"),

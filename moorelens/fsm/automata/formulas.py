@@ -70,7 +70,7 @@ def parse_property(text: str, names: Names, *, definitions: Mapping[str, str] | 
 
     Raises `OptionError` that points at the first character that cannot be understood.
     """
-    return _Parser(text, names, dict(definitions or {}), ()).whole()
+    return _Parser(text, names, dict(definitions or {}), (), _Budget()).whole()
 
 
 def write_formula(formula: Formula) -> str:
@@ -87,6 +87,26 @@ def write_formula(formula: Formula) -> str:
     return f"{formula.operator}{bound} ({parts[0]})" if parts[0][0] != "(" else f"{formula.operator}{bound} {parts[0]}"
 
 
+# A property of more words, definitions written out, is no longer one that a person reads.
+LONGEST, MOST_STEPS = 300, 1_000_000
+
+
+@dataclass
+class _Budget:
+    """How many words, numbers and signs have been read, definitions included each time they are used."""
+
+    used: int = 0
+
+    def take(self, count: int) -> None:
+        """Count more; raises `OptionError` above the limit."""
+        self.used += count
+        if self.used > LONGEST:
+            raise OptionError(
+                f"A property has at most {LONGEST} words and signs with its definitions written out, and this one has "
+                "more: check it in parts."
+            )
+
+
 @dataclass(frozen=True)
 class _Token:
     kind: str
@@ -95,8 +115,11 @@ class _Token:
 
 
 class _Parser:
-    def __init__(self, text: str, names: Names, definitions: dict[str, str], inside: tuple[str, ...]) -> None:
+    def __init__(
+        self, text: str, names: Names, definitions: dict[str, str], inside: tuple[str, ...], budget: _Budget
+    ) -> None:
         self._text, self._names, self._definitions, self._inside = text, names, definitions, inside
+        self._budget = budget
         self._tokens = self._read()
         self._place = 0
 
@@ -122,6 +145,7 @@ class _Parser:
                 kind, text = "keyword", _SHORT.get(text, text.lower())
             elif kind == "sign" and text in _SIGNS:
                 kind, text = "keyword", _SIGNS[text]
+            self._budget.take(1)
             tokens.append(_Token(kind, text, match.start(str(match.lastgroup))))
             at = match.end()
         return [*tokens, _Token("end", "", len(self._text))]
@@ -202,6 +226,8 @@ class _Parser:
         token = self._peek()
         if token.kind != "number" or not token.text.isdigit():
             raise self._wrong(token, "a whole number of steps here")
+        if len(token.text) > len(str(MOST_STEPS)) or int(token.text) > MOST_STEPS:
+            raise self._wrong(token, f"at most {MOST_STEPS} steps here")
         self._place += 1
         self._take("steps", "step")
         return int(token.text)
@@ -240,7 +266,8 @@ class _Parser:
     def _defined(self, name: str, token: _Token) -> Formula:
         if name in self._inside:
             raise self._wrong(token, "no definition that needs itself")
-        return _Parser(self._definitions[name], self._names, self._definitions, (*self._inside, name)).whole()
+        inside = (*self._inside, name)
+        return _Parser(self._definitions[name], self._names, self._definitions, inside, self._budget).whole()
 
     def _unknown(self, token: _Token, name: str, known: list[str]) -> OptionError:
         near = difflib.get_close_matches(name.lower(), [one.lower() for one in [*known, *self._definitions]], n=1)
@@ -251,7 +278,8 @@ class _Parser:
 
     def _wrong(self, token: _Token, rule: str) -> OptionError:
         where = f"character {token.at + 1} ({token.text!r})" if token.kind != "end" else "its end"
-        return OptionError(f"The property {self._text!r} cannot be read at {where}: a property has {rule}")
+        shown = self._text if len(self._text) <= 200 else f"{self._text[:200]}..."
+        return OptionError(f"The property {shown!r} cannot be read at {where}: a property has {rule}")
 
 
 def _matching(name: str, known: Collection[str]) -> str | None:

@@ -13,6 +13,8 @@ from moorelens.errors import PolicyError
 from moorelens.policies.config import PolicySpec
 from moorelens.policies.sb3.statistics import Statistics
 
+_MOST_FRAMES = 1024  # no wrapper stacks more, and a damaged file may ask for any number
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
@@ -65,7 +67,7 @@ def _stack(shape: tuple[int, ...], target: tuple[int, ...], *, channels_last: bo
         if len(one) != len(many) or not one:
             return None
         size, total = one.pop(axis), many.pop(axis)
-        if one == many and total % size == 0 and total > size:
+        if one == many and total % size == 0 and size < total <= _MOST_FRAMES * size:
             return FrameStack(frames=total // size, axis=axis)
     return None
 

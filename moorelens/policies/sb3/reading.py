@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moorelens.envs.config import EnvironmentRequest
+from moorelens.envs.config import EnvironmentRequest, named_by_file
 from moorelens.envs.description import describe
 from moorelens.errors import PolicyError
 from moorelens.policies.base import RecurrentPolicy
@@ -40,7 +40,7 @@ def read_sb3(path: Path, request: EnvironmentRequest | None, *, trust: bool = Fa
     """
     source = find_policy(path)
     archive = read_archive(source.file)
-    request = request or _environment(source)
+    request = request or _environment(source, trust=trust)
     statistics = _statistics(source, trust=trust)
     try:
         facts = facts_of(archive)
@@ -48,6 +48,12 @@ def read_sb3(path: Path, request: EnvironmentRequest | None, *, trust: bool = Fa
     except PolicyError:
         if not trust:
             raise
+    except (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
+        if not trust:
+            raise PolicyError(
+                f"A Stable-Baselines3 file holds plain fields that fit its weights, and those of sb3:{source.file} do "
+                f"not ({type(error).__name__}): the file is damaged or was made by hand, so save the policy again."
+            ) from error
     from moorelens.policies.sb3.live import load_trusted
 
     policy, fitted, card = load_trusted(archive, request, statistics)
@@ -69,7 +75,7 @@ def _rebuilt(archive: Archive, facts: Facts, request: EnvironmentRequest, statis
     return ReadPolicy(policy=policy, request=fitted.request, name=archive.path.stem, card=card)
 
 
-def _environment(source: Source) -> EnvironmentRequest:
+def _environment(source: Source, *, trust: bool) -> EnvironmentRequest:
     if source.env is None:
         raise PolicyError(
             f"A Stable-Baselines3 file does not say which environment it plays, and sb3:{source.file} was given "
@@ -82,7 +88,7 @@ def _environment(source: Source) -> EnvironmentRequest:
                 f"({source.settings[name]}), which is not built from a file: pass --env python:package.module:factory "
                 "that builds it."
             )
-    return EnvironmentRequest(id=source.env)
+    return named_by_file(EnvironmentRequest(id=source.env), source=f"sb3:{source.file}", trust=trust)
 
 
 def _statistics(source: Source, *, trust: bool) -> Statistics | None:

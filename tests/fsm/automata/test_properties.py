@@ -180,3 +180,23 @@ def test_an_invariant_holds_on_a_game_that_was_cut_off() -> None:
 
 def test_an_episode_without_steps_breaks_nothing() -> None:
     assert judge(ANSWER, [episode("", "")], terminated=[True]).holds
+
+
+@pytest.mark.parametrize(
+    ("text", "definitions"),
+    [
+        ("not " * 3000 + "a", {}),
+        ("(" * 5000 + "a" + ")" * 5000, {}),
+        ("a and " * 3000 + "a", {}),
+        ("G F " * 200 + "a", {}),
+        ("d0", {f"d{i}": f"d{i + 1} and d{i + 1}" for i in range(40)} | {"d40": "a"}),
+    ],
+)
+def test_what_no_person_reads_is_refused_in_a_sentence(text: str, definitions: dict[str, str]) -> None:
+    with pytest.raises(OptionError, match="check it in parts"):
+        parse_property(text, NAMES, definitions=definitions)
+
+
+def test_a_bound_has_a_limit_too() -> None:
+    with pytest.raises(OptionError, match="at most 1000000 steps"):
+        parse_property("a within 999999999999999999999999 steps", NAMES)
