@@ -80,7 +80,8 @@ def job_on(folder: Path, policy: GRUPolicy | LSTMPolicy, request: EnvironmentReq
     """Write a native policy into `folder` and return the job on it, to be run in `folder/run`."""
     file = folder / "policy.safetensors"
     file.write_bytes(write_native(policy, request))
-    given: dict[str, Any] = {"out": str(folder / "run"), "episodes": 3, "held_out": 2, "preset": "quick", **options}
+    sizes: dict[str, Any] = {"episodes": 3, "held_out": 2, "preset": "quick", "trust": True}
+    given = {"out": str(folder / "run"), **sizes, **options}
     return open_job(ExplainConfig(policy=str(file), **given))
 
 
