@@ -88,7 +88,7 @@ def test_there_is_a_row_for_each_name_and_says_how_it_was_made(result: CompareRe
         "aalpy-edsm": "qbn",
     }
     assert found["qbn"].size == (3, 3) and found["kmeans-raw"].size in ((16, 32), (64, 128))
-    assert all(name in result.seconds and result.seconds[name] > 0 for name in found)
+    assert all(name in result.seconds and result.seconds[name] >= 0 for name in found)
 
 
 @pytest.mark.parametrize("name", ["qbn", "kmeans", "aalpy"])
