@@ -58,7 +58,8 @@ def overview() -> str:
             "",
             *lines,
             "",
-            "POLICY is zoo:NAME, mmn:FILE, python:pkg.mod:factory or FILE.safetensors.",
+            "POLICY is zoo:NAME, sb3:FILE.zip, mmn:FILE, python:pkg.mod:factory or",
+            "FILE.safetensors; RUN is the folder of a finished explain, demo or extract.",
             "Options of a verb: moorelens VERB --help. Version: moorelens --version.",
         ]
     )
