@@ -5,10 +5,13 @@
     │   ├── OptionError               an option value that cannot be used
     │   ├── PolicyError               a policy that cannot be read or does not fit
     │   ├── EnvironmentRequestError   an environment that does not exist or cannot be built
+    │   ├── ModelError                an image model that cannot be read or does not fit
+    │   ├── ImageError                a picture that cannot be read
     │   ├── MachineFileError          a machine file that is damaged or of another kind
     │   └── RunFolderError            an output or run folder that cannot be used
     ├── EnvironmentFailure            an environment that died or returned what it must not
     ├── PolicyFailure                 a policy that answered with NaN while it was played
+    ├── ModelFailure                  an image model that answered with NaN or raised while it was asked
     ├── StageError                    a stage that could not finish
     ├── StorageError                  a file that could not be written
     ├── LayoutTimeout                 a drawing that Graphviz could not lay out in time
@@ -47,6 +50,14 @@ class EnvironmentRequestError(RequestError):
     """An environment id is unknown, or its factory cannot build it."""
 
 
+class ModelError(RequestError):
+    """An image model cannot be read, its factory failed, or it is no classifier of images."""
+
+
+class ImageError(RequestError):
+    """A picture cannot be read: missing, damaged, too large, or no picture."""
+
+
 class MachineFileError(RequestError):
     """A machine file is damaged, or is not a machine."""
 
@@ -61,6 +72,10 @@ class EnvironmentFailure(MooreLensError):
 
 class PolicyFailure(MooreLensError):
     """A policy answered with numbers that are not finite while it was being played."""
+
+
+class ModelFailure(MooreLensError):
+    """An image model raised, or answered with numbers that are not finite, while a picture was explained."""
 
 
 class StageError(MooreLensError):

@@ -40,6 +40,7 @@ VERBS: dict[str, Verb] = {
     "report": Verb("a run's report again, or two runs compared", "RUN [RUN]", "moorelens.cli.reporting:report"),
     "train": Verb("a recurrent policy for an environment", "ENV", "moorelens.cli.training:train"),
     "reproduce": Verb("a published table made again", "mce|tomita|control|atari", "moorelens.cli.reproduce:reproduce"),
+    "image": Verb("what a classifier of images looks at", "METHOD", "moorelens.cli.image:image"),
     "zoo": Verb("the bundled policies", "list | show NAME", "moorelens.cli.zoo:zoo"),
     "doctor": Verb("what is installed, and what is missing", "", "moorelens.cli.doctor:doctor"),
 }

@@ -1,0 +1,42 @@
+"""`image`: explaining a classifier of images; finds the method, whose code is imported only when it is called."""
+
+from __future__ import annotations
+
+import difflib
+
+from moorelens.cli.verbs import Verb
+from moorelens.errors import OptionError
+
+METHODS: dict[str, Verb] = {}
+
+
+def image(arguments: list[str]) -> int:
+    """Run `moorelens image METHOD ...`."""
+    first = arguments[0] if arguments else "--help"
+    if first in ("--help", "-h", "help"):
+        print(overview())
+        return 0
+    if first not in METHODS:
+        near = difflib.get_close_matches(first, METHODS, n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"it is one of {', '.join(METHODS)}."
+        raise OptionError(f"moorelens image is followed by a method, and {first!r} is none; {hint}")
+    return METHODS[first].load()(arguments[1:])
+
+
+def overview() -> str:
+    """Return the page of `moorelens image --help`."""
+    heads = {name: f"{name} {method.arguments}".rstrip() for name, method in METHODS.items()}
+    width = max((len(head) for head in heads.values()), default=0) + 2
+    lines = [f"  {heads[name]:<{width}}{method.purpose}" for name, method in METHODS.items()]
+    return "\n".join(
+        [
+            "usage: moorelens image METHOD [--model pkg.mod:factory] [--image FILE|FOLDER] [OPTIONS]",
+            "",
+            "Shows what in a picture a classifier's answer depends on, and tries it out.",
+            "Without --model and --image it explains bundled pictures whose cause is known.",
+            "",
+            *lines,
+            "",
+            "Options of a method: moorelens image METHOD --help.",
+        ]
+    )
