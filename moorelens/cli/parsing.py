@@ -52,13 +52,19 @@ def parse(config: type[T], arguments: Sequence[str], *, verb: str, description: 
 
 
 def _with_output_options(config: type[T]) -> type[msgspec.Struct]:
-    """Extend `config` by `--json` and `--quiet`, and call its positional fields by their names."""
+    """Extend `config` by `--json` and `--quiet`, call its positional fields by their names, and `class_` `--class`."""
     positional = [
         (field.encode_name, Annotated[field.type, tyro.conf.arg(metavar=field.encode_name.upper())])
         for field in msgspec.structs.fields(config)
         if field.required
     ]
+    keywords = [
+        (field.name, Annotated[field.type, tyro.conf.arg(name=field.name.rstrip("_"))], field.default)
+        for field in msgspec.structs.fields(config)
+        if field.name.endswith("_")
+    ]
     options = [
+        *keywords,
         ("quiet", Annotated[bool, tyro.conf.arg(help="No progress.", aliases=["-q"])], False),
         ("json", Annotated[bool, tyro.conf.arg(help="Print one JSON document on stdout.")], False),
     ]
