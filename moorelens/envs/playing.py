@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from moorelens.envs.episodes import EpisodeBatch, OverlappingBatch, Requests, Step, open_episodes
+from moorelens.envs.episodes import EpisodeBatch, OverlappingBatch, Requests, Step, open_episodes, per_seed
+from moorelens.envs.pool import Workers
 from moorelens.envs.rollouts import Rollouts
 from moorelens.errors import OptionError
 from moorelens.runs.progress import NullProgress, Progress
-
-if TYPE_CHECKING:
-    from moorelens.envs.pool import Workers
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
@@ -53,11 +51,25 @@ def play(
 ) -> Rollouts:
     """Play one episode per seed to its end and return the recording.
 
-    `request`, `workers`: see `open_episodes`. `max_steps`: cut episodes off (truncated) after so many decisions, None
+    `request`, `workers`: see `open_episodes`; a pool of several processes is dealt whole games where copies of the
+    player can play them (`envs/shards.py`). `max_steps`: cut episodes off (truncated) after so many decisions, None
     for the environment's own limit. Raises `EnvironmentFailure` where an environment breaks.
     """
     if max_steps is not None and max_steps < 1:
         raise OptionError(f"An episode has at least one step and max_steps is {max_steps}: pass 1 or more, or None.")
+    if isinstance(workers, Workers) and workers.count > 1 and len(seeds) > 1 and per_seed(request, seeds)[0].is_atari:
+        from moorelens.envs.shards import play_shards
+
+        dealt = play_shards(
+            per_seed(request, seeds),
+            seeds,
+            player,
+            workers=workers,
+            max_steps=max_steps,
+            progress=progress or NullProgress(),
+        )
+        if dealt is not None:
+            return dealt
     batch = open_episodes(request, seeds, workers=workers)
     try:
         return play_batch(batch, seeds, player, max_steps=max_steps, progress=progress)

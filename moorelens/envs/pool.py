@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
 from multiprocessing.shared_memory import SharedMemory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -106,10 +106,14 @@ class Workers:
         """Ask one process for something; its answer must be received before it is asked again."""
         _guarded(lambda: self._pipes[worker].send(message))
 
-    def receive(self, worker: int) -> tuple[type[MooreLensError], str] | None:
-        """Wait for the answer of one process: None, or the error that it met."""
-        answer: tuple[type[MooreLensError], str] | None = _guarded(self._pipes[worker].recv)
-        return answer
+    def receive(self, worker: int) -> Any:
+        """Wait for the answer of one process: None, or the error that it met, unless it was asked for something."""
+        return _guarded(self._pipes[worker].recv)
+
+    def ready(self, workers: Sequence[int]) -> list[int]:
+        """Return which of some processes have something to say, as soon as one has."""
+        speaking = wait([self._pipes[worker] for worker in workers])
+        return [worker for worker in workers if self._pipes[worker] in speaking]
 
 
 def shared_size(episodes: int) -> int:
@@ -141,18 +145,26 @@ def _guarded(function: Callable[[], Any]) -> Any:
 def _serve(pipe: Connection) -> None:
     """Run in a worker: do what is asked, batch after batch, until the pipe closes."""
     from moorelens.envs.atari import Emulators
+    from moorelens.envs.shards import play_dealt
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair, which then closes the pipe
     games = None
     emulators = Emulators()
+    kept: dict[str, Any] = {}
     while True:
         try:
             verb, *details = pipe.recv()
         except (EOFError, OSError):
             break
-        answer: tuple[type[MooreLensError], str] | None = None
+        except Exception:  # a user's own class that this process cannot import
+            verb, details = "decline", []
+        answer: tuple[Any, ...] | None = None
         try:
-            if verb == "open":
+            if verb == "decline":
+                answer = ("declined",)
+            elif verb == "play":
+                answer = play_dealt(pipe, *details, kept=kept, emulators=emulators)
+            elif verb == "open":
                 name, requests, seeds = details
                 games = _Games(name, requests, seeds, emulators)
             elif verb == "close" and games is not None:

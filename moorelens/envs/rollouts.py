@@ -114,3 +114,25 @@ def concatenate(parts: Sequence[Rollouts]) -> Rollouts:
         seeds=np.concatenate([part.seeds for part in parts]),
         extras={name: np.concatenate([part.extras[name] for part in parts]) for name in parts[0].extras},
     )
+
+
+def in_order(rollouts: Rollouts, order: npt.NDArray[np.int64]) -> Rollouts:
+    """Return the same episodes in another `order (N,)`, frames numbered by first sight in it."""
+    spans = [np.arange(rollouts.offsets[n], rollouts.offsets[n + 1]) for n in order.tolist()]
+    steps = np.concatenate(spans).astype(np.int64)
+    index = rollouts.frame_index[steps]
+    seen, first = np.unique(index, return_index=True)
+    sequence = seen[np.argsort(first, kind="stable")]
+    number = np.zeros(len(rollouts.frames), dtype=np.int32)
+    number[sequence] = np.arange(len(sequence), dtype=np.int32)
+    return Rollouts(
+        frames=rollouts.frames[sequence],
+        frame_index=number[index],
+        actions=rollouts.actions[steps],
+        rewards=rollouts.rewards[steps],
+        offsets=np.concatenate([[0], np.cumsum([len(span) for span in spans])]).astype(np.int64),
+        terminated=rollouts.terminated[order],
+        truncated=rollouts.truncated[order],
+        seeds=rollouts.seeds[order],
+        extras={name: array[steps] for name, array in rollouts.extras.items()},
+    )

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from moorelens.envs.shards import Kept, Parcel, PortablePlayer
 from moorelens.fsm.automata.run import Stepper
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.reading import FeatureReader, SymbolReader
 from moorelens.fsm.tables import NetworkTable
+from moorelens.policies.base import identity
+from moorelens.policies.reading import reader_in
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
@@ -46,6 +50,18 @@ class NetworkPlayer:
         state.last = {"state": self.table.codes(reached), "symbol": codes, "value": self.table.values(reached)}
         return self.table.actions(reached).astype(np.intp)
 
+    def parcel(self) -> Parcel | None:
+        """Return what makes a copy in another process (`PortablePlayer`)."""
+        return _parcel(_network_copy, self.table.network)
+
+    def findings(self, frames: Array) -> Array | None:
+        """Return the features (M, F) of `frames (M, *obs)`."""
+        return self._reader.features.known(frames)
+
+    def learn(self, frames: Array, findings: Array | None) -> None:
+        """Take over the features of `frames (M, *obs)` that a copy has read."""
+        self._reader.features.adopt(frames, findings)
+
     def recorded(self, state: Positions) -> Mapping[str, Array]:
         """Return `state (b, K)`, `symbol (b, L)` and `value (b,)` of the last `act`."""
         return state.last
@@ -61,7 +77,7 @@ class MachinePlayer:
     def __init__(
         self, stepper: Stepper, network: MooreMachineNetwork, *, features: FeatureReader | None = None
     ) -> None:
-        self._stepper = stepper
+        self._stepper, self._network = stepper, network
         self._reader = SymbolReader(network, features=features)
 
     def start(self, n: int) -> Positions:
@@ -75,6 +91,18 @@ class MachinePlayer:
         state.at[rows] = reached
         state.last = {"decided": decided & known, "known": known, "position": reached}
         return actions.astype(np.intp)
+
+    def parcel(self) -> Parcel | None:
+        """Return what makes a copy in another process (`PortablePlayer`)."""
+        return _parcel(_machine_copy, self._network, self._stepper)
+
+    def findings(self, frames: Array) -> Array | None:
+        """Return the features (M, F) of `frames (M, *obs)`."""
+        return self._reader.features.known(frames)
+
+    def learn(self, frames: Array, findings: Array | None) -> None:
+        """Take over the features of `frames (M, *obs)` that a copy has read."""
+        self._reader.features.adopt(frames, findings)
 
     def recorded(self, state: Positions) -> Mapping[str, Array]:
         """Return `decided`, `known` and `position`, each (b,), of the last `act`."""
@@ -123,3 +151,20 @@ class AssistedPlayer:
     def recorded(self, state: Positions) -> Mapping[str, Array]:
         """Return `decided (b,)` of the last `act`."""
         return state.last
+
+
+def _parcel(make: Callable[..., PortablePlayer], network: MooreMachineNetwork, *details: Any) -> Parcel | None:
+    # Several threads may round otherwise than the one that a worker has.
+    if torch.get_num_threads() != 1:
+        return None
+    return Parcel(make, (identity(network.policy), network, *details))
+
+
+def _network_copy(kept: Kept, key: str, network: MooreMachineNetwork) -> NetworkPlayer:
+    torch.set_num_threads(1)
+    return NetworkPlayer(network, features=reader_in(kept, key, network.policy))
+
+
+def _machine_copy(kept: Kept, key: str, network: MooreMachineNetwork, stepper: Stepper) -> MachinePlayer:
+    torch.set_num_threads(1)
+    return MachinePlayer(stepper, network, features=reader_in(kept, key, network.policy))

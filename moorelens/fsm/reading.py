@@ -36,7 +36,7 @@ class SymbolReader:
 
     def __init__(self, network: MooreMachineNetwork, *, features: FeatureReader | None = None) -> None:
         self._network = network
-        self._features = features or FeatureReader(network.policy)
+        self.features = features or FeatureReader(network.policy)
         before = unrounded(network.observation)
         sizes = chunk_sizes(network) if before is not None else ()
         self._encode = ChunkedFunction(
@@ -47,13 +47,13 @@ class SymbolReader:
 
     def codes(self, observations: Array) -> Codes:
         """Return the symbol codes (b, L) of `observations (b, *obs)`."""
-        if not self._features.images or not len(observations):
-            return self._codes_of(self._features.features(observations))
-        numbers = self._features.numbers(observations)
+        if not self.features.images or not len(observations):
+            return self._codes_of(self.features.features(observations))
+        numbers = self.features.numbers(observations)
         self._grow(int(numbers.max()) + 1)
         fresh = np.unique(numbers[~self._known[numbers]])
         if len(fresh):
-            found = self._codes_of(self._features.of(fresh))
+            found = self._codes_of(self.features.of(fresh))
             if not self._codes.shape[1]:
                 self._codes = np.zeros((len(self._known), found.shape[1]), dtype=found.dtype)
             self._codes[fresh], self._known[fresh] = found, True

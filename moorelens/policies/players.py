@@ -11,10 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from moorelens.envs.shards import Kept, Parcel
 from moorelens.errors import PolicyFailure
-from moorelens.policies.base import RecurrentPolicy, SamplesFromFeatures
+from moorelens.policies.base import RecurrentPolicy, SamplesFromFeatures, identity
 from moorelens.policies.batching import ChunkedFunction
-from moorelens.policies.reading import FeatureReader
+from moorelens.policies.reading import FeatureReader, reader_in
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
@@ -85,6 +86,23 @@ class PolicyPlayer:
         """Return what `record` asked for, for the rows of the last `act`."""
         return state.last
 
+    def parcel(self) -> Parcel | None:
+        """Return what makes a copy of a greedy player in another process (`PortablePlayer`)."""
+        # What is drawn depends on a row's place, and several threads may round otherwise than one.
+        if not self._greedy or torch.get_num_threads() != 1:
+            return None
+        key = identity(self._policy) if self._reader else None
+        return Parcel(_copy, (self._policy, key, tuple(sorted(self._record)), self._chunk))
+
+    def findings(self, frames: Array) -> Array | None:
+        """Return the features (M, F) of `frames (M, *obs)` where they are kept from one play to the next."""
+        return self._reader.known(frames) if self._reader else None
+
+    def learn(self, frames: Array, findings: Array | None) -> None:
+        """Take over the features of `frames (M, *obs)` that a copy has read."""
+        if self._reader:
+            self._reader.adopt(frames, findings)
+
     def _step(self, features: Tensor, hidden: Tensor) -> tuple[Tensor, ...]:
         hidden = self._policy.core(features, hidden)
         logits, value = self._policy.heads(hidden)
@@ -97,6 +115,14 @@ class PolicyPlayer:
         draws = np.array([state.rngs[row].random() for row in rows])
         chosen = (cumulative < draws[:, None] * cumulative[:, -1:]).sum(axis=1)
         return np.asarray(np.minimum(chosen, cumulative.shape[1] - 1), dtype=np.intp)
+
+
+def _copy(
+    kept: Kept, policy: RecurrentPolicy, key: str | None, record: tuple[Recordable, ...], chunk: int | None
+) -> PolicyPlayer:
+    torch.set_num_threads(1)
+    reader = reader_in(kept, key, policy) if key else None
+    return PolicyPlayer(policy, record=record, chunk=chunk, features=reader)
 
 
 def _no_number(policy: RecurrentPolicy, rows: Rows, logits: Array) -> str:

@@ -59,6 +59,22 @@ class FeatureReader:
         """Return the features (b, F) of images by `numbers (b,)`."""
         return self._features[torch.from_numpy(numbers)]
 
+    def known(self, images: Array) -> Array | None:
+        """Return the features (b, F) of `images (b, *obs)` for another reader of the policy; None for vectors."""
+        return self.features(images).numpy() if self.images else None
+
+    def adopt(self, images: Array, known: Array | None) -> None:
+        """Take over what another reader of the policy has `known` of distinct `images (b, *obs)`."""
+        if known is None:
+            return
+        features = torch.from_numpy(known)
+        keys = [frame_key(image) for image in images]
+        fresh = [i for i, key in enumerate(keys) if key not in self._numbers]
+        if fresh:
+            self._store(len(self._numbers), features[fresh])
+            for i in fresh:
+                self._numbers[keys[i]] = len(self._numbers)
+
     def _store(self, first: int, found: Tensor) -> None:
         end = first + len(found)
         if end > len(self._features):
@@ -74,6 +90,12 @@ class FeatureReader:
         blocks = [observations[start : start + _BLOCK] for start in range(0, len(observations), _BLOCK)]
         parts = [self._evaluate(to_input(block))[0] for block in blocks]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+def reader_in(kept: dict[str, Any], key: str, policy: RecurrentPolicy) -> FeatureReader:
+    """Return the reader of a policy, known by its identity `key`, that a worker process keeps from games to games."""
+    reader: FeatureReader = kept.setdefault(f"reader/{key}", FeatureReader(policy))
+    return reader
 
 
 def features_of(policy: RecurrentPolicy, observations: Array) -> Tensor:
