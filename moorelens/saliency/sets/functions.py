@@ -1,0 +1,95 @@
+"""A function of sets of patches that remembers what it has evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from moorelens.errors import OptionError
+
+Evaluate = Callable[[Sequence[int]], Tensor]
+
+
+class SetFunction:
+    """v(T) for sets T of `count` patches, each set evaluated once; a set is an int whose bit p says p is in it.
+
+    `evaluate(sets) -> (n,)`: the values of distinct sets. `keep(sets) -> (n,)`: a second function, above 0 where a set
+    may count as sufficient (the class is still the answer); it is asked only of sets whose value suffices.
+    """
+
+    def __init__(self, evaluate: Evaluate, *, count: int, keep: Evaluate | None = None) -> None:
+        """Raises `OptionError` for a function of no patches."""
+        if count < 1:
+            raise OptionError(f"A function of sets has at least one patch and {count} were given: pass the patches.")
+        self.count = count
+        self._evaluate = evaluate
+        self._keep = keep
+        self._known: dict[int, float] = {}
+        self._kept: dict[int, float] = {}
+
+    def __call__(self, sets: Sequence[int]) -> Tensor:
+        """Return the values (n,) float64 of `sets`, in that order; raises `OptionError` for what is not a set."""
+        _learn(sets, self._known, self._evaluate, self.count)
+        return torch.tensor([self._known[bits] for bits in sets], dtype=torch.float64)
+
+    def kept(self, sets: Sequence[int]) -> Tensor:
+        """Return (n,) bool: whether each set passes the second test; all do where there is none."""
+        if self._keep is None:
+            return torch.ones(len(sets), dtype=torch.bool)
+        _learn(sets, self._kept, self._keep, self.count)
+        return torch.tensor([self._kept[bits] > 0 for bits in sets], dtype=torch.bool)
+
+    @property
+    def everything(self) -> int:
+        """The set of all patches."""
+        return (1 << self.count) - 1
+
+    @property
+    def full(self) -> float:
+        """The value of all patches."""
+        return float(self([self.everything])[0])
+
+    @property
+    def empty(self) -> float:
+        """The value of no patch."""
+        return float(self([0])[0])
+
+    @property
+    def n_evals(self) -> int:
+        """The number of distinct sets that were evaluated."""
+        return len(self._known)
+
+    @property
+    def known(self) -> Mapping[int, float]:
+        """Every set that was evaluated, with its value."""
+        return MappingProxyType(self._known)
+
+
+def sufficient(v: SetFunction, sets: Sequence[int], p_high: float = 0.9) -> Tensor:
+    """Return (n,) bool: v(T) >= `p_high` v(all), and T passes the second test (shitole2021structured: 0.9)."""
+    enough = v(sets) >= p_high * v.full
+    candidates = [bits for bits, passes in zip(sets, enough.tolist(), strict=True) if passes]
+    enough[enough.clone()] = v.kept(candidates)
+    return enough
+
+
+def _learn(sets: Sequence[int], known: dict[int, float], evaluate: Evaluate, count: int) -> None:
+    new = [bits for bits in dict.fromkeys(sets) if bits not in known]
+    for bits in new:
+        if not 0 <= bits < 1 << count:
+            raise OptionError(
+                f"A set of {count} patches is a number from 0 to {(1 << count) - 1} and {bits} is not: it names "
+                "patches of another grid."
+            )
+    if not new:
+        return
+    values = evaluate(new)
+    if values.shape != (len(new),) or not bool(torch.isfinite(values).all()):
+        raise OptionError(
+            f"A function of sets returns one finite number for each of {len(new)} sets and this one returned "
+            f"{tuple(values.shape)}, or NaN or infinity: look at the score."
+        )
+    known.update(zip(new, values.to(torch.float64).tolist(), strict=True))
