@@ -11,6 +11,7 @@
   const tabs = all("[role=tab]");
   const captions = all("figcaption .caption");
   const cameras = new Map();
+  const FULL = 0.75; // units of a drawing, points, in a pixel of the screen at 100 %
   let current = 0;   // the view that is shown, by its place in data.views
   let chosen = null; // {node} or {edge} of the shown view
 
@@ -64,6 +65,7 @@
     panels.forEach((one, at) => one.classList.toggle("current", at === place));
     captions.forEach((one, at) => one.classList.toggle("current", at === place));
     begin(place);
+    cameras.get(place)?.tell();
     clear();
     light();
   }
@@ -73,7 +75,7 @@
   function begin(place) {
     if (begun.has(place) || !cameras.has(place)) return;
     begun.add(place);
-    cameras.get(place).begin(document.getElementById(data.views[place].start));
+    cameras.get(place).fit();
     // An arrow is thin: a wide unseen line over it takes the click.
     all(`#view-${place} .edge`).forEach((edge) => {
       const path = edge.querySelector("path");
@@ -112,56 +114,64 @@
   function camera(svg) {
     const [x, y, width, height] = svg.getAttribute("viewBox").split(/\s+/).map(Number);
     const home = { x, y, width, height };
-    let box = { ...home }, waiting = false;
-    const write = () => { waiting = false; svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`); };
-    const apply = () => { if (!waiting) { waiting = true; requestAnimationFrame(write); } };
-    const scale = () => {
-      const area = svg.getBoundingClientRect();
-      return Math.max(box.width / area.width, box.height / area.height);
+    const graph = svg.querySelector(".graph");
+    let box = { ...home }, waiting = false, fitted = true;
+    // The box has the proportions of the window, so that all of the window is drawing.
+    const write = () => {
+      waiting = false;
+      svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
+      tell();
     };
+    const apply = () => { if (!waiting) { waiting = true; requestAnimationFrame(write); } };
+    const area = () => svg.getBoundingClientRect();
+    const scale = () => box.width / area().width;
     const place = (node) => {
-      const spot = node.getBBox(), base = svg.querySelector(".graph").transform.baseVal.consolidate();
+      const spot = node.getBBox(), base = graph.transform.baseVal.consolidate();
       return { x: spot.x + spot.width / 2 + (base ? base.matrix.e : 0), y: spot.y + spot.height / 2 + (base ? base.matrix.f : 0) };
     };
     const point = (event) => {
       const spot = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
       return { x: spot.x, y: spot.y };
     };
-    return {
-      fit() { box = { ...home }; apply(); },
-      // Where all at once would be too small to read, begin at the start, and let "Fit" show the rest.
-      begin(start) {
-        if (!start || scale() < 2) return;
-        const factor = 1.25 / scale(), spot = place(start);
-        box.width *= factor;
-        box.height *= factor;
-        box.x = Math.min(Math.max(spot.x - box.width / 2, home.x), home.x + home.width - box.width);
-        box.y = Math.max(spot.y - box.height * 0.08, home.y);
-        const area = svg.getBoundingClientRect();
-        // The drawing keeps its proportions; give the box those of the window so that all of it is used.
-        const ratio = area.width / area.height;
-        if (box.width / box.height < ratio) {
-          const wider = box.height * ratio;
-          box.x -= (wider - box.width) / 2;
-          box.width = wider;
-        } else box.height = box.width / ratio;
-        write();
-      },
-      move(dx, dy) { const unit = scale(); box.x += dx * unit; box.y += dy * unit; apply(); },
-      zoom(factor, around) {
-        const wide = Math.min(Math.max(box.width * factor, home.width / 40), home.width * 1.5);
-        const real = wide / box.width;
-        const center = around || { x: box.x + box.width / 2, y: box.y + box.height / 2 };
+    const around = (spot, unit) => {
+      const { width: wide, height: tall } = area();
+      box = { x: spot.x - (wide * unit) / 2, y: spot.y - (tall * unit) / 2, width: wide * unit, height: tall * unit };
+    };
+    const middle = () => ({ x: box.x + box.width / 2, y: box.y + box.height / 2 });
+    function fit() {
+      const { width: wide, height: tall } = area();
+      if (!wide || !tall) return;
+      around({ x: home.x + home.width / 2, y: home.y + home.height / 2 }, Math.max(home.width / wide, home.height / tall, FULL / 1.6));
+      fitted = true;
+      write();
+    }
+    const tell = () => {
+      const pressed = { fit: fitted, full: !fitted && Math.abs(scale() / FULL - 1) < 0.01 };
+      if (cameras.get(current) === self) for (const [key, on] of Object.entries(pressed)) figure.querySelector(`[data-zoom=${key}]`)?.setAttribute("aria-pressed", String(on));
+    };
+    new ResizeObserver(() => { if (fitted) fit(); }).observe(svg);
+    const self = {
+      fit, tell,
+      // A point of the drawing as large as it is printed, around what is chosen, or else around what is seen.
+      full(node) { fitted = false; around(node ? place(node) : middle(), FULL); apply(); },
+      move(dx, dy) { const unit = scale(); fitted = false; box.x += dx * unit; box.y += dy * unit; apply(); },
+      zoom(factor, about) {
+        const unit = scale(), least = FULL / 6, most = Math.max(home.width / area().width, home.height / area().height, FULL) * 1.5;
+        const real = Math.min(Math.max(unit * factor, least), most) / unit;
+        const center = about || middle();
         box = {
           x: center.x - (center.x - box.x) * real, y: center.y - (center.y - box.y) * real,
-          width: wide, height: box.height * real,
+          width: box.width * real, height: box.height * real,
         };
+        fitted = false;
         apply();
       },
-      center(node) {
-        const spot = place(node);
-        box.x = spot.x - box.width / 2;
-        box.y = spot.y - box.height / 2;
+      center(node) { fitted = false; around(place(node), scale()); apply(); },
+      // What is looked up is to be read: closer where it would be too small.
+      bring(node) {
+        if (scale() <= FULL * 1.6 && self.sees(node)) return;
+        fitted = false;
+        around(place(node), Math.min(scale(), FULL));
         apply();
       },
       point,
@@ -170,6 +180,8 @@
         return spot.x > box.x && spot.x < box.x + box.width && spot.y > box.y && spot.y < box.y + box.height;
       },
     };
+    svg.style.aspectRatio = `${home.width} / ${home.height}`;
+    return self;
   }
 
   function attach(viewport, place) {
@@ -215,6 +227,7 @@
       else if (event.key === "+" || event.key === "=") view.zoom(0.8);
       else if (event.key === "-") view.zoom(1.25);
       else if (event.key === "0") view.fit();
+      else if (event.key === "1") view.full(chosen?.node ? document.getElementById(chosen.node) : null);
       else if (event.key === "Escape") clear();
       else if (event.key === "Enter" || event.key === " ") {
         const node = event.target.closest("[role=button]");
@@ -240,7 +253,8 @@
   all("[data-zoom]").forEach((button) => button.addEventListener("click", () => {
     const view = cameras.get(current);
     if (!view) return;
-    if (button.dataset.zoom === "fit") view.fit(); else view.zoom(button.dataset.zoom === "in" ? 0.75 : 1 / 0.75);
+    const node = chosen?.node ? document.getElementById(chosen.node) : null;
+    ({ fit: () => view.fit(), full: () => view.full(node), in: () => view.zoom(0.75), out: () => view.zoom(1 / 0.75) })[button.dataset.zoom]();
   }));
 
   // --- the panel: one state, one arrow, or what there is to choose ---------------------------------------------------
@@ -262,7 +276,7 @@
 
   function mind(id) {
     const node = document.getElementById(id), view = cameras.get(current);
-    if (node && view && !view.sees(node)) view.center(node);
+    if (node && view) view.bring(node);
   }
 
   function choose(place, id, { bring = false } = {}) {

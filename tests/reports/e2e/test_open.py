@@ -220,14 +220,37 @@ def test_zoom_and_fit_and_the_link_from_a_decision(browser: Any, pong: ReportDat
         "document.querySelector('#view-0 svg').getAttribute('viewBox')))))"
     )
     begun = page.evaluate(box)
-    page.get_by_role("button", name="Show all").click()
-    whole = page.evaluate(box)
+    page.get_by_role("button", name="Actual size").click()
+    actual = page.evaluate(box)
     page.get_by_role("button", name="Zoom in").click()
-    assert len({begun, whole, page.evaluate(box)}) == 3
+    assert len({begun, actual, page.evaluate(box)}) == 3
+    page.get_by_role("button", name="Show all").click()
+    assert page.evaluate(box) == begun
     page.locator("[data-show]").first.click()
     decision = pong.decisions[0]
     assert decision.label in visit.panel.locator("h3").inner_text()
     assert page.locator(f"#{decision.node}").is_visible()
+
+
+@pytest.mark.parametrize("width", [390, 800, 1100, 1600])
+def test_a_drawing_opens_as_a_whole_and_goes_to_its_actual_size(
+    browser: Any, pong: ReportData, tmp_path: Path, width: int
+) -> None:
+    page = Visit(browser, pong, tmp_path, viewport={"width": width, "height": 900}).page
+    window = page.locator("#view-0 .viewport").bounding_box()
+    for node in page.locator("#view-0 .node").all():
+        box = node.bounding_box()
+        assert window["x"] - 1 <= box["x"] and box["x"] + box["width"] <= window["x"] + window["width"] + 1
+        assert window["y"] - 1 <= box["y"] and box["y"] + box["height"] <= window["y"] + window["height"] + 1
+    fit, full = page.get_by_role("button", name="Show all"), page.get_by_role("button", name="Actual size")
+    assert fit.get_attribute("aria-pressed") == "true"
+    full.click()
+    until(page, lambda: full.get_attribute("aria-pressed") == "true")
+    assert fit.get_attribute("aria-pressed") == "false"
+    pixels = (
+        "(() => { const s = document.querySelector('#view-0 svg'); return s.clientWidth / s.viewBox.baseVal.width })()"
+    )
+    assert page.evaluate(pixels) == pytest.approx(4 / 3, rel=0.01)
 
 
 def test_a_link_to_a_state_opens_it(browser: Any, cart_pole: ReportData, tmp_path: Path) -> None:
