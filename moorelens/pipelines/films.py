@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from moorelens.envs.episodes import open_episodes
 from moorelens.pipelines.frames import as_bytes, coloured
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.pictures import Machines
+from moorelens.pipelines.replay import replayed
 from moorelens.reports.data import Episode, Film, MachineView, Trace
 from moorelens.reports.films import film_of
 
@@ -95,32 +95,14 @@ def _seen(job: Job, machines: Machines, number: int) -> Iterator[npt.NDArray[np.
     frames = machines.played.frames
     index = machines.played.frame_index[rows].tolist()
     if job.atari:
-        screens = _screens(job, machines, number, [frames[place] for place in index])
-        if screens is not None:
-            yield from screens
+        again = replayed(job, machines.played, range(rows.start, rows.stop))
+        if len(again) == len(index):
+            yield from (again[row][0] for row in range(rows.start, rows.stop))
             return
     pixels = as_bytes(*(frames[place] for place in sorted(set(index))))
     shown: Mapping[int, Array] = dict(zip(sorted(set(index)), pixels, strict=True))
     for place in index:
         yield coloured(shown[place])
-
-
-def _screens(job: Job, machines: Machines, number: int, expected: list[Array]) -> list[npt.NDArray[np.uint8]] | None:
-    """Play a recorded game again by its actions and return its screens; None where it goes another way."""
-    rows = _rows(machines, number)
-    request = job.request if number == 0 else job.fitting
-    batch: Any = open_episodes(request, [int(machines.played.seeds[number])])
-    only = np.zeros(1, dtype=np.intp)
-    try:
-        seen, screens = batch.reset()[0], []
-        for action, frame in zip(machines.traces.actions[rows].tolist(), expected, strict=True):
-            if not np.array_equal(seen, frame):
-                return None
-            screens.append(batch.screens(only)[0])
-            seen = batch.step(only, np.array([action], dtype=np.intp)).observations[0]
-        return screens
-    finally:
-        batch.close()
 
 
 def _traces(job: Job, machines: Machines, number: int) -> tuple[Trace, ...]:
