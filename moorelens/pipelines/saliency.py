@@ -23,10 +23,10 @@ from moorelens.pipelines.replay import replayed
 from moorelens.pipelines.saliency_pictures import pictures_of
 from moorelens.runs.arrays import encode_arrays
 from moorelens.runs.stages import Stage, StageContext
-from moorelens.saliency.differential.analysis import BranchSaliency, Scene, branch_saliency, memory_before
+from moorelens.saliency.differential.analysis import BranchSaliency, Scene, branch_saliency, memory_before, salient_area
 from moorelens.saliency.differential.config import DifferentialConfig, Level
 from moorelens.saliency.differential.hiding import HidingPlayer
-from moorelens.saliency.differential.intervention import parts_of
+from moorelens.saliency.differential.intervention import salient_parts
 from moorelens.saliency.differential.records import BranchRecord, HiddenReturns, SaliencyRecords
 
 FOLDER = "saliency/"
@@ -221,11 +221,10 @@ def _on_objects(job: Job, found: BranchSaliency, screens: Screens) -> tuple[floa
 def hidden_returns(job: Job, scene: Scene, found: BranchSaliency, *, games: int) -> HiddenReturns:
     """Play fit games without the salient parts from the decision on, and without as many others drawn by chance."""
     reader = FeatureReader(job.loaded.policy)
-    area = found.config.area
-    mean = pixels(found.mean).flatten()
-    count = parts_of(len(mean), area if area is not None else (0.25 if scene.observations.ndim == 2 else 0.05))
-    order = mean.argsort(descending=True, stable=True).numpy()
-    other = np.random.default_rng([found.config.seed, found.pairs.state]).permutation(order[count:])[:count]
+    mean = pixels(found.mean)
+    salient = salient_parts(mean, salient_area(found.config, images=scene.observations.ndim > 2)).numpy()
+    rest = np.setdiff1d(np.arange(mean.numel()), salient)
+    other = np.random.default_rng([found.config.seed, found.pairs.state]).permutation(rest)[: len(salient)]
     fill = scene.observations.mean(axis=0)
     code = scene.machine.state_codes[found.pairs.state]
     seeds = job.seeds("fit")[:games]
@@ -239,7 +238,7 @@ def hidden_returns(job: Job, scene: Scene, found: BranchSaliency, *, games: int)
     return HiddenReturns(
         games=len(seeds),
         seen=score(NetworkPlayer(scene.network, features=reader)),
-        salient_hidden=without(order[:count]),
+        salient_hidden=without(salient),
         other_hidden=without(other),
     )
 

@@ -157,12 +157,12 @@ def proof_of(
         _Successors(scene, pairs.state),
         own=own[kept],
         opposite=other[kept],
-        area=area_of(config, images=scene.observations.ndim > 2),
+        area=salient_area(config, images=scene.observations.ndim > 2),
         generator=torch.Generator().manual_seed(config.seed),
     )
 
 
-def area_of(config: DifferentialConfig, *, images: bool) -> float:
+def salient_area(config: DifferentialConfig, *, images: bool) -> float:
     """Return the share of parts that counts as salient."""
     return config.area if config.area is not None else _AREAS[images]
 

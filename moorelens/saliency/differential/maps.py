@@ -63,8 +63,7 @@ def differential_map(
     Raises OptionError where shapes do not fit.
     """
     _check(x, baseline, chosen)
-    whole = graded if isinstance(graded, Graded) else Graded(rest=graded)
-    behind = [_in_chunks(whole.first, part, max_batch) for part in (x, baseline)] if whole.first else [x, baseline]
+    whole, behind = _prepared(graded, x, baseline, max_batch)
     ends = [_in_chunks(whole.rest, part, max_batch) for part in behind]
     change = ends[0] - ends[1]
     weights = _weights(change, chosen, oriented=oriented and target == "preactivation")
@@ -100,8 +99,7 @@ def digit_maps(
 ) -> Tensor:
     """Return a map for every digit (B, K, ...): the points of a path go through the network once for all digits."""
     _check(x, baseline, None)
-    whole = graded if isinstance(graded, Graded) else Graded(rest=graded)
-    behind = [_in_chunks(whole.first, part, max_batch) for part in (x, baseline)] if whole.first else [x, baseline]
+    whole, behind = _prepared(graded, x, baseline, max_batch)
     reference = _in_chunks(whole.rest, behind[0], max_batch)
     nodes, weights = (torch.as_tensor(part, dtype=x.dtype, device=x.device) for part in quadrature(rule, steps))
     found = x.new_zeros((len(x), reference.shape[1], *x.shape[1:]))
@@ -115,6 +113,15 @@ def digit_maps(
         at = x[row : row + 1].expand(len(total), *x.shape[1:])
         found[row] = _before(whole, at, total) * (x[row] - baseline[row])
     return found
+
+
+def _prepared(
+    graded: Graded | Callable[[Tensor], Tensor], x: Tensor, baseline: Tensor, max_batch: int
+) -> tuple[Graded, list[Tensor]]:
+    """Return the digits in two parts, and both ends of the path behind the first of them."""
+    whole = graded if isinstance(graded, Graded) else Graded(rest=graded)
+    ends = [x, baseline]
+    return whole, [_in_chunks(whole.first, part, max_batch) for part in ends] if whole.first else ends
 
 
 def _add_digits(
