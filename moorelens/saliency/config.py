@@ -117,6 +117,61 @@ class PerturbationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
             raise OptionError(f"A spot has a positive sigma and {self.sigma} was given: pass such as 5.")
 
 
+class IGOSConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """I-GOS (qi2020igos), iGOS+ and iGOS++ (khorram2021igospp): small masks that an optimiser finds.
+
+    `variant`: `ours`; `2019` and `2021`, the two released versions; `nag`, the released accelerated gradient without a
+    line search. A setting left None is the variant's own (`moorelens.saliency.igos_variants`).
+
+    `size`: cells of the mask, one number for the longer side or (h, w); never above the input; None: 28, the input
+    where it is smaller. `iterations`; `steps` S of the path; `l1`, `l2`: weights of how much is hidden and of
+    roughness, in `ours` shares of the gap. `l1_schedule`: factors of l1 from the first iteration to the last, linear in
+    between. `step0`: length of the first step tried. `noise`: standard deviation on the path, in `ours` in units of
+    each input's own. `sigma`: of the edges that bilateral total variation lets a mask jump at, in squared units of
+    model-input space. `tolerance`: a row stops once no cell of its masks moves further. `start`: (K, cell), hide one
+    cell of a K x K grid by `start_depth` at first, which leads to another optimum.
+    """
+
+    variant: Literal["ours", "2019", "2021", "nag"] = "ours"
+    size: int | tuple[int, int] | None = None
+    iterations: int | None = None
+    steps: int | None = None
+    l1: float | None = None
+    l2: float | None = None
+    l1_schedule: tuple[float, ...] = (1.0,)
+    step0: float | None = None
+    noise: float | None = None
+    sigma: float = 0.01
+    tolerance: float | None = None
+    start: tuple[int, int] | None = None
+    start_depth: float = 1.0
+    min_gap: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be computed; raises `OptionError`."""
+        for name, least in (("iterations", 1), ("steps", 1), ("l1", 0), ("l2", 0), ("noise", 0), ("tolerance", 0)):
+            if getattr(self, name) is not None:
+                at_least(self, name, least)
+        if self.sigma <= 0 or (self.step0 is not None and self.step0 <= 0):
+            raise OptionError(
+                f"sigma and step0 are positive and {self.sigma} and {self.step0} were given: pass such as 0.01 and 10."
+            )
+        sides = (self.size,) if isinstance(self.size, int) else self.size or ()
+        if any(side < 1 for side in sides):
+            raise OptionError(f"A mask has at least 1 cell a side and size {self.size} was given: pass such as 28.")
+        if not self.l1_schedule or min(self.l1_schedule) < 0:
+            raise OptionError(
+                f"l1_schedule holds factors of l1, one or more and none below 0, and {self.l1_schedule} was given: "
+                "pass such as (10, 1)."
+            )
+        if not 0 < self.start_depth <= 1:
+            raise OptionError(f"start_depth is above 0 and at most 1 and {self.start_depth} was given: pass such as 1.")
+        if self.start is not None and not (self.start[0] >= 1 and 0 <= self.start[1] < self.start[0] ** 2):
+            raise OptionError(
+                f"start is (K, cell) with a cell from 0 to K x K - 1 and {self.start} was given: pass such as (2, 3)."
+            )
+
+
 class CaptumConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A method of Captum: `saliency` (the gradient's magnitude) or `input_x_gradient` (signed)."""
 

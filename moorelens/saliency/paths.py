@@ -92,12 +92,16 @@ def accumulate(
     rule: Rule,
     noise_std: float | Tensor = 0.0,
     generator: torch.Generator | None = None,
+    of: Tensor | None = None,
+    differentiate: bool = True,
 ) -> PathGradient:
     """Sum weighted gradients with respect to leaves that `make(rows, t) -> (leaf, points)` builds by chunks.
 
     `rows (n,)` is a block of neighbouring rows, repeated for each step of the chunk; `t (n,)` is constant in each.
 
     `like (B, ...)` has the shape of the result and of the leaves. `noise_std`: one for all, or one for each row (B,).
+    `of (B,)`: which explained row each row is a variant of; the rows in order by default. Without `differentiate` only
+    the mean score is computed, of the same points under the same noise, and the gradient is 0.
     """
     nodes, weights = (torch.as_tensor(part, dtype=like.dtype, device=like.device) for part in quadrature(rule, steps))
     batch = len(like)
@@ -108,16 +112,17 @@ def accumulate(
         block = torch.arange(of_rows.start, of_rows.stop, device=like.device)
         count = of_steps.stop - of_steps.start
         rows, t = block.repeat(count), nodes[of_steps].repeat_interleave(len(block))
-        with torch.enable_grad():
+        with torch.set_grad_enabled(differentiate):
             leaf, points = make(rows, t)
             if noisy:
                 if of_rows.start == 0:
                     noises = _noises(points, count, generator)
                 points = points + noises.repeat_interleave(len(block), dim=0) * column(spread[rows], points)
-            values = meter.forward(points, rows)
-        found = meter.gradient(values, leaf).reshape(count, -1)
+            values = meter.forward(points, rows if of is None else of[rows])
         weight = weights[of_steps][None, :]
-        gradient[of_rows] += (weight @ found).reshape(gradient[of_rows].shape)
+        if differentiate:
+            found = meter.gradient(values, leaf).reshape(count, -1)
+            gradient[of_rows] += (weight @ found).reshape(gradient[of_rows].shape)
         mean[of_rows] += (weight @ values.detach().reshape(count, -1))[0]
     return PathGradient(gradient, mean)
 

@@ -17,6 +17,9 @@ _SALIENCY = "moorelens.saliency"
 EXPLAINERS: dict[str, tuple[str, str]] = {
     "captum": (f"{_SALIENCY}.captum_methods:CaptumExplainer", f"{_CONFIG}:CaptumConfig"),
     "gradcam": (f"{_SALIENCY}.gradcam:GradCAM", f"{_CONFIG}:GradCAMConfig"),
+    "igos": (f"{_SALIENCY}.igos:IGOS", f"{_CONFIG}:IGOSConfig"),
+    "igos+": (f"{_SALIENCY}.igos:IGOSPlus", f"{_CONFIG}:IGOSConfig"),
+    "igos++": (f"{_SALIENCY}.igos:IGOSPlusPlus", f"{_CONFIG}:IGOSConfig"),
     "integrated_gradients": (
         f"{_SALIENCY}.integrated_gradients:IntegratedGradients",
         f"{_CONFIG}:IntegratedGradientsConfig",

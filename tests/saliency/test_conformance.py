@@ -27,6 +27,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "perturbation": ("perturbation", {"stride": 3, "sigma": 1.5}),
     "rise": ("rise", {"masks": 300, "cells": 4}),
     "rise_centred": ("rise", {"masks": 300, "cells": 4, "form": "centred"}),
+    "igos": ("igos", {"iterations": 2, "steps": 3}),
+    "igos_plus": ("igos+", {"iterations": 2, "steps": 3}),
+    "igos_plus_plus": ("igos++", {"iterations": 2, "steps": 3}),
     "captum_saliency": ("captum", {"attribution": "saliency"}),
     "captum_input_x_gradient": ("captum", {"attribution": "input_x_gradient"}),
 }
