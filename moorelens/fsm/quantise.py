@@ -107,7 +107,9 @@ class QuantiserSearch:
         saved = checkpoint.load() if checkpoint else None
         at = msgspec.msgpack.decode(saved["progress"], type=_Progress) if saved else _Progress()
         candidates = self._candidates()
-        with (progress or NullProgress()).task("quantising", total=len(candidates) * self.config.rounds) as task:
+        with (progress or NullProgress()).task(
+            "quantising until the return is kept", total=len(candidates) * self.config.rounds
+        ) as task:
             task.advance(at.candidate * self.config.rounds + at.round)
             for number in range(at.candidate, len(candidates)):
                 if self._settled(at, candidates, number):
@@ -148,7 +150,7 @@ class QuantiserSearch:
                 return
             if checkpoint and checkpoint.due():
                 checkpoint.save({"progress": msgspec.msgpack.encode(at), "training": tuning.state()})
-            at.updates += self._round(tuning, at.round, at.candidate)
+            at.updates += self._round(tuning, at.round, at.candidate, checkpoint=checkpoint)
             at.round, at.judged = at.round + 1, False
             task.advance()
 
@@ -228,12 +230,14 @@ class QuantiserSearch:
     def _seed(self, restart: int, purpose: int) -> int:
         return int(np.random.SeedSequence([self.config.seed, restart, purpose]).generate_state(1)[0])
 
-    def _round(self, tuning: FineTuning, number: int, candidate: int) -> int:
+    def _round(self, tuning: FineTuning, number: int, candidate: int, *, checkpoint: Checkpoint | None = None) -> int:
         first = (candidate * self.config.rounds + number) * self._practice
         seeds = episode_seeds("practice", self._practice, seed=self.config.seed, first=first)
         # Games that drag on because the network still plays badly teach little of what the policy will meet.
         longest = int(1.1 * self.rollouts.lengths.max()) + 1
         own = self._play(seeds, NetworkPlayer(tuning.network, features=self.reader), max_steps=longest)
+        if checkpoint:
+            checkpoint.stop_if_late()
         batches = [sequences_of(self.policy, own, reader=self.reader), self._own_episodes(number)]
         # Short episodes come in many groups, so that a round is about as many updates whatever their length.
         groups = [group for batch in batches for group in split(batch, size=self.config.episodes)]

@@ -54,6 +54,11 @@ class Checkpoint:
         """Say whether to save now: `every_s` seconds have passed (a kill may lose at most 60 s), or time is up."""
         return time.monotonic() - self._saved_at >= every_s or self._out_of_time()
 
+    def stop_if_late(self) -> None:
+        """Raise OutOfTime where the run's time limit has passed: what was done since the last save is done again."""
+        if self._out_of_time():
+            raise OutOfTime
+
     def clear(self) -> None:
         """Forget the checkpoint."""
         self._path.unlink(missing_ok=True)

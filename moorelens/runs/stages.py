@@ -211,24 +211,24 @@ class _Run:
         began = time.monotonic()
         self._log.add("stage began", stage=stage.name)
         self._log.flush()
-        with self._progress.task(stage.name):
-            context = StageContext(
-                stage,
-                folder=self._folder,
-                available=needs,
-                checkpoint=checkpoint,
-                progress=self._progress,
-                log=self._log,
-                limit=self._limit,
-            )
-            try:
+        context = StageContext(
+            stage,
+            folder=self._folder,
+            available=needs,
+            checkpoint=checkpoint,
+            progress=self._progress,
+            log=self._log,
+            limit=self._limit,
+        )
+        try:
+            with self._progress.task(stage.name):
                 files = stage.run(context)
-            except OutOfTime:
-                return False
-            except BaseException as error:
-                self._log.add("stage failed", stage=stage.name, error=f"{type(error).__name__}: {error}")
-                raise
-            self._folder.place(_entry(stage, key, needs, files, context.left_out), files)
+                self._folder.place(_entry(stage, key, needs, files, context.left_out), files)
+        except OutOfTime:
+            return False
+        except BaseException as error:
+            self._log.add("stage failed", stage=stage.name, error=f"{type(error).__name__}: {error}")
+            raise
         self._left_out += context.left_out
         self._log.add("stage ended", stage=stage.name, seconds=round(time.monotonic() - began, 3))
         self._log.flush()

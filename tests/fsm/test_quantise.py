@@ -77,6 +77,9 @@ class Saves:
     def due(self, every_s: float = 20.0) -> bool:
         return True
 
+    def stop_if_late(self) -> None:
+        pass
+
 
 def outcome(found: Any) -> tuple[bytes, bytes]:
     """The bytes of everything that a search returned."""

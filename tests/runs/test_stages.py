@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import io
 import json
 import os
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from moorelens.errors import InvariantError, RunFolderError, StorageError
 from moorelens.runs.manifest import Header, installed_versions
+from moorelens.runs.progress import PlainProgress
 from moorelens.runs.stages import RunOutcome, Stage, StageContext, run_stages
 from tests.runs import toy
 
@@ -261,6 +263,21 @@ class TestATimeLimit:
         assert "stopped by the time limit" in (tmp_path / "r/run-log.json").read_text()
         assert run(tmp_path / "r", plan).left_out == ()
         assert steps == [0, 1, 2]
+
+    def test_a_stage_that_time_cut_off_is_not_said_to_be_done(self, tmp_path: Path) -> None:
+        def slow(context: StageContext) -> Mapping[str, bytes]:
+            context.checkpoint.save({"round": b"1"})
+            time.sleep(0.02)
+            context.checkpoint.stop_if_late()  # in the middle of a round, which is then played again
+            return {"value.txt": b"done"}
+
+        said = io.StringIO()
+        plan = [Stage(name="slow", run=slow, outputs=("value.txt",))]
+        limit = {"max_minutes": 0.01 / 60, "progress": PlainProgress(said, quiet_s=0.0)}
+        assert run(tmp_path / "r", plan, **limit).left_out == ("slow",)
+        assert "done" not in said.getvalue()
+        assert run(tmp_path / "r", plan, progress=PlainProgress(said, quiet_s=0.0)).ran == ("slow",)
+        assert "slow: done" in said.getvalue()
 
     def test_a_part_that_was_left_out_is_told_and_made_up_for(self, tmp_path: Path) -> None:
         def search(context: StageContext) -> Mapping[str, bytes]:
