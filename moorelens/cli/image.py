@@ -7,7 +7,18 @@ import difflib
 from moorelens.cli.verbs import Verb
 from moorelens.errors import OptionError
 
-METHODS: dict[str, Verb] = {}
+_EXPLAIN = "moorelens.cli.image_explain"
+METHODS: dict[str, Verb] = {
+    "igos": Verb("a small mask that takes the answer away", "", f"{_EXPLAIN}:igos"),
+    "igos+": Verb("one that is also enough by itself", "", f"{_EXPLAIN}:igos_plus"),
+    "igos++": Verb("two masks, one for each; the sharpest maps", "", f"{_EXPLAIN}:igos_plus_plus"),
+    "gradcam": Verb("the channels of a layer; cheap and coarse", "", f"{_EXPLAIN}:gradcam"),
+    "ig": Verb("integrated gradients; adds up to the score", "", f"{_EXPLAIN}:ig"),
+    "rise": Verb("random masks; the model is a black box", "", f"{_EXPLAIN}:rise"),
+    "smoothgrad": Verb("the gradient over noisy copies", "", f"{_EXPLAIN}:smoothgrad"),
+    "occlusion": Verb("one window after another hidden", "", f"{_EXPLAIN}:occlusion"),
+    "perturbation": Verb("one soft spot after another hidden", "", f"{_EXPLAIN}:perturbation"),
+}
 
 
 def image(arguments: list[str]) -> int:

@@ -1,0 +1,241 @@
+"""The numbers of an explanation as sentences: what was found, how far it can be trusted, and what it does not say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from moorelens.reports.format import count, listed, plural, share
+from moorelens.reports.image import Explanation
+from moorelens.reports.image_svg import SCORES, scored
+
+Level = Literal["good", "mixed", "poor", "unknown"]
+
+METHODS: dict[str, tuple[str, str]] = {
+    "igos": ("I-GOS", "A small mask that hides as little as possible and yet takes the answer away."),
+    "igos+": ("iGOS+", "A small mask whose part alone keeps the answer, and without whose part it is gone."),
+    "igos++": ("iGOS++", "Two small masks, one whose part the answer cannot do without and one whose part is "
+               "enough for it; the map is what they share."),
+    "gradcam": ("Grad-CAM", "Channels of one layer, weighted by what the class gains from each."
+                ),
+    "ig": ("Integrated gradients", "What each pixel adds to the score on the way from the baseline to the picture."),
+    "rise": ("RISE", "The score under random masks; the model is a black box to it."),
+    "smoothgrad": ("SmoothGrad", "The gradient of the score, averaged over noisy copies of the picture."),
+    "occlusion": ("Occlusion", "How far the score falls when a window hides one part after another."),
+    "perturbation": ("Perturbation saliency", "How far the score falls when a soft spot hides one part after another."),
+}  # fmt: skip
+BASELINES = {
+    "blur": "the picture blurred", "mean": "the picture's mean colour", "black": "black", "grey": "grey",
+    "white": "white", "noise": "noise",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """A question that a reader has, in a word and in sentences."""
+
+    key: str
+    question: str
+    level: Level
+    word: str
+    text: str
+
+
+def method_name(method: str) -> str:
+    """Return a method's name as its paper writes it."""
+    return METHODS.get(method, (method, ""))[0]
+
+
+def title_of(found: Explanation) -> str:
+    """Return what the page is called."""
+    return f"{found.picture.file}: {method_name(found.method)} for {found.target.name}"
+
+
+def lede(found: Explanation) -> str:
+    """Return the result in a sentence or two."""
+    said = (
+        f"{found.model.name} says {found.predicted.name}, with a probability of {share(found.predicted.probability)}."
+    )
+    if found.target.index != found.predicted.index:
+        said += f" Explained is {found.target.name} ({share(found.target.probability)}), which was asked for."
+    if not found.explainable:
+        return f"{said} With this baseline that cannot be explained: hiding the whole picture hardly changes it."
+    if found.map.flat:
+        return f"{said} {method_name(found.method)} finds no pixel that matters more than another."
+    return said
+
+
+def answers(found: Explanation) -> list[Answer]:
+    """Return what a reader wants to know first."""
+    made = [_explainable(found), _deletion(found), _insertion(found)]
+    if found.truth is not None:
+        made.append(_truth(found))
+    return [*made, *_own(found)]
+
+
+def _explainable(found: Explanation) -> Answer:
+    hidden = BASELINES.get(found.baseline, found.baseline)
+    fall = (
+        f"With everything hidden ({hidden}) the {SCORES[found.score]} of {found.target.name} goes from "
+        f"{scored(found.f_x)} to {scored(found.f_b)}"
+    )
+    if found.explainable:
+        text = f"{fall}: a gap of {scored(found.gap)} for the map to explain."
+        return Answer(key="gap", question="Is there something to explain?", level="good", word="yes", text=text)
+    least = scored(float(found.settings.get("min_gap", 0.1)))
+    why = (
+        f"{fall}. That gap of {scored(found.gap)} is less than {least} of the score, so there is little that any "
+        "map could explain, and this one is shown for completeness: read it as noise. Try another --baseline, another "
+        "--class, or a picture that the model is surer of."
+    )
+    return Answer(key="gap", question="Is there something to explain?", level="poor", word="no", text=why)
+
+
+def _deletion(found: Explanation) -> Answer:
+    auc, random = found.deletion.auc, found.random.deletion
+    level, word = _against(auc, random, less=True)
+    text = (
+        f"While the most salient pixels are hidden, first to last, the score averages {scored(auc)}; in the order of "
+        f"{len(random)} random maps, {_spread(random)} (less is better). "
+    )
+    if found.flip_area is not None:
+        text += f"Hiding the first {share(found.flip_area)} of the picture changes the answer to {found.flips_to}."
+    elif found.target.index == found.predicted.index:
+        text += "The answer stays the same however much is hidden."
+    return _judged(found, "deletion", "Does hiding it take the answer away?", level, word, text)
+
+
+def _insertion(found: Explanation) -> Answer:
+    auc, random = found.insertion.auc, found.random.insertion
+    level, word = _against(auc, random, less=False)
+    text = (
+        f"While they are shown on the baseline, first to last, the score averages {scored(auc)}; in random order, "
+        f"{_spread(random)} (more is better). "
+    )
+    if found.keep_area is not None:
+        text += f"The first {share(found.keep_area)} of the picture bring back nine tenths of the gap."
+    return _judged(found, "insertion", "Is it enough by itself?", level, word, text)
+
+
+def _judged(found: Explanation, key: str, question: str, level: Level, word: str, text: str) -> Answer:
+    if not found.explainable or found.map.flat:
+        return Answer(key=key, question=question, level="unknown", word="not to be judged", text=text.strip())
+    return Answer(key=key, question=question, level=level, word=word, text=text.strip())
+
+
+def _against(auc: float, random: tuple[float, ...], *, less: bool) -> tuple[Level, str]:
+    better = sum(auc < other if less else auc > other for other in random)
+    if better == len(random):
+        return "good", "yes, more than any random map"
+    return ("mixed", "hardly more than a random map") if better else ("poor", "no more than a random map")
+
+
+def _spread(values: tuple[float, ...]) -> str:
+    return f"{scored(min(values))} to {scored(max(values))}"
+
+
+def _truth(found: Explanation) -> Answer:
+    truth = found.truth
+    assert truth is not None
+    question = "Is it where the cause is?"
+    known = f"This picture was made: what makes it {truth.label} covers {share(truth.area)} of it. "
+    if truth.mass is None:
+        return Answer(key="truth", question=question, level="unknown", word="nothing is salient", text=known.strip())
+    text = (
+        f"{known}{share(truth.mass)} of the saliency lie there, and the most salient pixel "
+        f"{'does too' if truth.hit else 'does not'}."
+    )
+    if not truth.right:
+        text += (
+            f" The model is wrong about this picture ({found.predicted.name}), so the map may rightly look elsewhere."
+        )
+    level: Level = "good" if truth.hit and truth.mass > 2 * truth.area else "mixed" if truth.hit else "poor"
+    word = {"good": "yes", "mixed": "in part", "poor": "no"}[level]
+    return Answer(key="truth", question=question, level=level, word=word, text=text)
+
+
+def _own(found: Explanation) -> list[Answer]:
+    """Return what the method's own checks say."""
+    if found.map.flat:
+        hint = (
+            "No pixel differs from another. A model that takes no gradients (or a layer without any positive "
+            "evidence, for gradcam) looks like this: try occlusion or rise, which need none."
+        )
+        return [Answer(key="flat", question="Is there a map?", level="poor", word="it is flat", text=hint)]
+    if "completeness" in found.diagnostics:
+        gap = float(found.diagnostics["completeness"])
+        complete = not found.diagnostics.get("incomplete", False)
+        text = (
+            f"The pixels add up to the gap but for {scored(abs(gap))}"
+            f"{'' if complete else ', which is more than a hundredth of it: pass more --path-steps'}."
+        )
+        level: Level = "good" if complete else "mixed"
+        word = "yes" if complete else "not quite"
+        return [Answer(key="complete", question="Does it add up?", level=level, word=word, text=text)]
+    return []
+
+
+def facts(found: Explanation) -> list[tuple[str, str]]:
+    """Return the line below the title."""
+    return [
+        ("Method", method_name(found.method)),
+        ("Class", f"{found.target.name} ({share(found.target.probability)})"),
+        ("Baseline", BASELINES.get(found.baseline, found.baseline)),
+        ("Model", found.model.name),
+    ]
+
+
+def picture_caption(found: Explanation) -> str:
+    """Return what the model was shown."""
+    picture = found.picture
+    size = f"{picture.shown_width} × {picture.shown_height} pixels"
+    if not picture.notes:
+        return f"What the model saw: {size}."
+    return f"What the model saw: {size} of {picture.width} × {picture.height} ({listed(picture.notes)})."
+
+
+def map_caption(found: Explanation) -> str:
+    """Return what the colours of the map mean."""
+    facts_ = found.map
+    if facts_.flat:
+        return "The map is flat: nothing is drawn."
+    grid = f"found at {facts_.width} × {facts_.height} " if facts_.width < found.picture.shown_width else ""
+    if facts_.kind == "signed":
+        colours = "orange speaks for the class, blue against it" if facts_.low < 0 else "orange speaks for the class"
+    else:
+        colours = "the brighter, the more important"
+    half = ""
+    if facts_.half_area is not None:
+        half = f" Half of what speaks for the class lies in {share(facts_.half_area)} of the picture."
+    return (
+        f"The map, {grid}over the picture in grey: {colours}. Values from {scored(facts_.low)} to "
+        f"{scored(facts_.high)}.{half}"
+    )
+
+
+def limits(found: Explanation) -> list[str]:
+    """Return what the map does not say."""
+    hidden = BASELINES.get(found.baseline, found.baseline)
+    said = [
+        f"It is about this model and this picture with hidden parts replaced by {hidden}; another baseline asks "
+        "another question and may give another map.",
+        "A region that is lit changes the score when it is hidden or shown. Why the model uses it, and whether it "
+        "should, the map does not say.",
+        "A picture with parts hidden is not one that the model was trained on: some of what happens to the score may "
+        "come from that.",
+        "The curves try out this one order of pixels. Several small sets of parts may each be enough; `moorelens image "
+        "sag` looks for them.",
+    ]
+    if found.method in ("ig", "smoothgrad", "gradcam"):
+        said.append("It was made from gradients, which the curves then test by hiding and showing: where the two "
+                    "disagree, believe the curves.")  # fmt: skip
+    return said
+
+
+def cost(found: Explanation) -> str:
+    """Return what it cost, in pictures through the model."""
+    calls = found.calls
+    parts = [f"{count(calls.forward)} forwards"]
+    if calls.backward:
+        parts.append(f"{count(calls.backward)} backwards")
+    return f"{listed(parts)} for the map, {plural(calls.curves, 'forward')} for the curves"
