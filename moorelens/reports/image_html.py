@@ -28,6 +28,7 @@ from moorelens.reports.image_words import (
 )
 
 _EARLY = 'document.documentElement.classList.add("js")'
+DOUBTFUL = 0.4  # opacity of a map that explains nothing
 _SHOWN = 360  # pixels of the page that a picture's longer side takes at least
 
 
@@ -66,6 +67,11 @@ def render_image(found: Explanation, layers: PageLayers, *, up: str | None = Non
         coarse=factor > 1,
         captions={"picture": picture_caption(found), "map": map_caption(found)},
         curves=curves_svg(found, paper=False),
+        lines=[
+            ("deletion", "while hidden", scored(found.deletion.auc), scored(found.random.deletion_mean)),
+            ("insertion", "while shown", scored(found.insertion.auc), scored(found.random.insertion_mean)),
+        ],
+        strength=100 if found.explainable else round(100 * DOUBTFUL),
         score=SCORES[found.score],
         top=[(one.name, share(one.probability), one.index == found.target.index) for one in found.top],
         tables=tables(found),

@@ -11,18 +11,18 @@ from moorelens.reports.image import Explanation
 
 DELETION, INSERTION = "#b4432f", "#2f6da8"
 SCORES = {"prob": "probability", "logit": "logit", "logprob": "log probability", "margin": "margin"}
-_LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT = 58.0, 34.0, 460.0, 220.0, 142.0
+_LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT = 48.0, 34.0, 400.0, 200.0, 142.0
 _NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 
 
 def curves_svg(found: Explanation, *, paper: bool = True) -> str:
-    """Return the plot; `paper`: on white, as a file of its own; else in the colours of the page that it stands on."""
+    """Return the plot; `paper`: on white with its key, a file of its own; else as a page needs it."""
     low, high = _range(found)
     parts = [_axes(found, low, high)]
     for name, value in (("whole picture", found.f_x), ("all hidden", found.f_b)):
         y = _y(value, low, high)
         parts.append(_path(f"M{_LEFT:g} {y:.1f}h{_WIDTH:g}", SOFT, "level", width=0.8, dash="1 3"))
-        parts.append(_text(name, x=_LEFT + 4, y=y + (11 if y < _TOP + 12 else -4), size=9.5))
+        parts.append(_text(name, x=_LEFT + 4, y=y + (11 if y < _TOP + 12 else -4), size=10))
     curves = (
         ("hidden, random", DELETION, "deletion", found.deletion.area, found.random.deletion_score, "4 3"),
         ("shown, random", INSERTION, "insertion", found.insertion.area, found.random.insertion_score, "4 3"),
@@ -34,9 +34,10 @@ def curves_svg(found: Explanation, *, paper: bool = True) -> str:
             f"{_x(area):.1f},{_y(score, low, high):.1f}" for area, score in zip(areas, scores, strict=True)
         )
         parts.append(_line(points, colour, name, dash))
-    parts.append(_key(found))
+    if paper:
+        parts.append(_key(found))
     parts.append(f'<path class="cursor" d="M{_LEFT:g} {_TOP:g}v{_HEIGHT:g}" stroke="none" stroke-width="1.2"/>')
-    width, height = _LEFT + _WIDTH + _RIGHT, _TOP + _HEIGHT + 40
+    width, height = _LEFT + _WIDTH + (_RIGHT if paper else 16), _TOP + _HEIGHT + 40
     ground = f'<rect width="{width:g}" height="{height:g}" fill="#ffffff"/>' if paper else ""
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
     head = f'{_NAMESPACE} class="figure curves" {size} role="img" aria-label="{escape(_alt(found), quote=True)}"'
@@ -87,7 +88,7 @@ def _axes(found: Explanation, low: float, high: float) -> str:
         parts.append(_text(number(value), x=_LEFT - 7, y=y + 3.5, anchor="end"))
         parts.append(_text(f"{25 * step}\u202f%", x=_x(step / 4), y=_TOP + _HEIGHT + 16, anchor="middle"))
     title = f"{SCORES[found.score].capitalize()} of {_short(found.target.name)}"
-    parts.append(_text(title, x=2, y=15, size=12, ink=True))
+    parts.append(_text(title, x=2, y=15, size=12.5, ink=True))
     parts.append(
         _text("share of the picture, most salient first", x=_LEFT + _WIDTH / 2, y=_TOP + _HEIGHT + 33, anchor="middle")
     )
@@ -103,7 +104,7 @@ def _key(found: Explanation) -> str:
     )
     for title, auc, random, colour, name in rows:
         parts.append(_path(f"M{x:g} {y - 4:g}h18", colour, name, width=2.4))
-        parts.append(_text(title, x=x + 24, y=y, ink=True, size=10.5))
+        parts.append(_text(title, x=x + 24, y=y, ink=True, size=11.5))
         parts.append(_text(f"area {scored(auc)}", x=x + 24, y=y + 14))
         parts.append(_path(f"M{x:g} {y + 24:g}h18", colour, name, width=1.3, dash="4 3"))
         parts.append(_text(f"random {scored(random)}", x=x + 24, y=y + 28))
@@ -126,7 +127,7 @@ def _path(d: str, colour: str, name: str, *, width: float, dash: str = "") -> st
     return f'<path d="{d}" fill="none" stroke="{colour}" stroke-width="{width:g}"{dashes} class="{name}"/>'
 
 
-def _text(words: str, *, x: float, y: float, anchor: str = "start", size: float = 10, ink: bool = False) -> str:
+def _text(words: str, *, x: float, y: float, anchor: str = "start", size: float = 11, ink: bool = False) -> str:
     colour, name = (INK, "ink") if ink else (SOFT, "soft")
     font = f'text-anchor="{anchor}" font-family="{FONT}, sans-serif" font-size="{size:g}"'
     return f'<text x="{x:.1f}" y="{y:.1f}" {font} fill="{colour}" class="{name}">{escape(words)}</text>'

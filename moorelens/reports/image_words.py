@@ -207,9 +207,10 @@ def map_caption(found: Explanation) -> str:
     half = ""
     if facts_.half_area is not None:
         half = f" Half of what speaks for the class lies in {share(facts_.half_area)} of the picture."
+    doubt = "" if found.explainable else " It is drawn faintly, because it explains nothing."
     return (
         f"The map, {grid}over the picture in grey: {colours}. Values from {scored(facts_.low)} to "
-        f"{scored(facts_.high)}.{half}"
+        f"{scored(facts_.high)}.{half}{doubt}"
     )
 
 

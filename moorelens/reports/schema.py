@@ -1,4 +1,4 @@
-"""The JSON Schemas of `summary.json`, `report-data.json`, `evaluation.json` and `pruning.json`, shipped as files.
+"""The JSON Schemas of what runs write, such as `summary.json` and `report-data.json`, shipped as files.
 
 `python -m moorelens.reports.schema FOLDER` writes them anew.
 """
@@ -14,6 +14,7 @@ import msgspec
 
 from moorelens.reports.data import ReportData
 from moorelens.reports.evaluation import Evaluation
+from moorelens.reports.image import Explanation, ImagesSummary
 from moorelens.reports.pruning import Pruning
 from moorelens.reports.summary import Record, RunSummary
 
@@ -22,6 +23,8 @@ RECORDS: dict[str, type[Record]] = {
     "report-data": ReportData,
     "evaluation": Evaluation,
     "pruning": Pruning,
+    "image": Explanation,
+    "images": ImagesSummary,
 }
 
 

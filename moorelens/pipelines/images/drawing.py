@@ -12,6 +12,7 @@ from torch import Tensor
 
 from moorelens.pipelines.images.measuring import Measured
 from moorelens.reports.image import MapFacts
+from moorelens.reports.image_html import DOUBTFUL
 
 Bytes = npt.NDArray[np.uint8]
 SIDE, THUMB = 448, 96  # pixels of an overlay's longer side at least, and of a thumbnail's at most
@@ -47,7 +48,7 @@ def draw_layers(measured: Measured, raw: Tensor) -> Layers:
         hidden=png(Image.fromarray(as_rgb(measured.hidden))),
         heat=png(Image.fromarray(heat, "RGBA")),
         steps=png(Image.fromarray(parts)),
-        overlay=png(enlarged(overlaid(picture, heat))),
+        overlay=png(enlarged(overlaid(picture, heat, strength=1.0 if measured.explanation.explainable else DOUBTFUL))),
     )
 
 
@@ -75,10 +76,10 @@ def _ramp(strength: npt.NDArray[np.float64], stops: tuple[tuple[int, int, int], 
     return np.stack([np.interp(strength, places, [stop[channel] for stop in stops]) for channel in range(3)], axis=2)
 
 
-def overlaid(picture: Bytes, heat: Bytes) -> Image.Image:
-    """Return the picture in grey tones, a little darker, under the heat."""
+def overlaid(picture: Bytes, heat: Bytes, *, strength: float = 1.0) -> Image.Image:
+    """Return the picture in grey tones, a little darker, under the heat at `strength`, 0 to 1."""
     tones = (picture @ np.array([0.299, 0.587, 0.114]))[..., None] * 0.8
-    alpha = heat[..., 3:] / 255
+    alpha = heat[..., 3:] / 255 * strength
     mixed = tones * (1 - alpha) + heat[..., :3] * alpha
     return Image.fromarray(mixed.round().clip(0, 255).astype(np.uint8))
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from moorelens.errors import ImageError, ModelError, OptionError
 from moorelens.pipelines.images.study_config import StudyConfig, Task, model_references
-from moorelens.runs.hashing import digest, digest_bytes
+from moorelens.runs.hashing import digest
 from moorelens.saliency.images.decoding import Unreadable
 from moorelens.saliency.images.loading import Skipped, check_found, file_bytes, picture_files, read_picture
 from moorelens.saliency.images.models import ImageModel, identity
@@ -241,7 +241,9 @@ def _read_labels(path: Path) -> Mapping[str, str]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(cell.strip() for cell in row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise OptionError(f"--labels is a CSV file with the columns file,label, and {path} cannot be read ({error}).") from error
+        raise OptionError(
+            f"--labels is a CSV file with the columns file,label, and {path} cannot be read ({error})."
+        ) from error
     if rows and [cell.lower() for cell in rows[0][:2]] == ["file", "label"]:
         rows = rows[1:]
     for row in rows:
@@ -299,6 +301,3 @@ def _alike(subjects: Sequence[Subject]) -> list[list[Subject]]:
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(names[:6])
     return f"{len(names)} classes ({shown}{', ...' if len(names) > 6 else ''})"
-
-
-__all__ = ["Models", "Picked", "Study", "Subject", "digest_bytes", "open_models", "open_study"]

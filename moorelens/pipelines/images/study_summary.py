@@ -59,9 +59,7 @@ def head_of(study: Study, config: StudyConfig, *, source: str) -> StudyHead:
 
 def count_summary(head: StudyHead, records: list[CountRecord], config: CountConfig) -> CountSummary:
     """Return the summary of a count; pictures without an MSE under some model are compared under none."""
-    by_model = {
-        model.name: [record for record in records if record.model == model.name] for model in head.models
-    }
+    by_model = {model.name: [record for record in records if record.model == model.name] for model in head.models}
     rows = zip(*by_model.values(), strict=True)
     whole = [place for place, row in enumerate(rows) if all(record.mses for record in row)]
     kept = {name: [found[place] for place in whole] for name, found in by_model.items()}

@@ -71,10 +71,8 @@ def tried(model: ImageModel) -> ImageModel:
 
 def _bundled(name: str) -> ImageModel:
     # Imported here: what brings a model of its own needs no bundled weights.
-    from moorelens.saliency.images.bundled import BUNDLED, bundled_model
+    from moorelens.saliency.images.bundled import bundled_model
 
-    if name not in BUNDLED:
-        raise ModelError(f"A bundled model is one of {', '.join(BUNDLED)}, and {name!r} is none: choose one.")
     return bundled_model(name)
 
 
