@@ -22,7 +22,8 @@ def curves_svg(found: Explanation, *, paper: bool = True) -> str:
     for name, value in (("whole picture", found.f_x), ("all hidden", found.f_b)):
         y = _y(value, low, high)
         parts.append(_path(f"M{_LEFT:g} {y:.1f}h{_WIDTH:g}", SOFT, "level", width=0.8, dash="1 3"))
-        parts.append(_text(name, x=_LEFT + 4, y=y + (11 if y < _TOP + 12 else -4), size=10))
+        # In the middle, where the curves seldom meet these levels.
+        parts.append(_text(name, x=_x(0.5), y=y + (12 if y < _TOP + 14 else -4), anchor="middle", size=10))
     curves = (
         ("hidden, random", DELETION, "deletion", found.deletion.area, found.random.deletion_score, "4 3"),
         ("shown, random", INSERTION, "insertion", found.insertion.area, found.random.insertion_score, "4 3"),

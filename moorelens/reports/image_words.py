@@ -224,8 +224,8 @@ def limits(found: Explanation) -> list[str]:
         "should, the map does not say.",
         "A picture with parts hidden is not one that the model was trained on: some of what happens to the score may "
         "come from that.",
-        "The curves try out this one order of pixels. Several small sets of parts may each be enough; `moorelens image "
-        "sag` looks for them.",
+        "The curves try out this one order of pixels. Several small sets of parts may each be enough: moorelens image "
+        "sag looks for them.",
     ]
     if found.method in ("ig", "smoothgrad", "gradcam"):
         said.append("It was made from gradients, which the curves then test by hiding and showing: where the two "
