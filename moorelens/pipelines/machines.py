@@ -184,7 +184,7 @@ def singletons(machine: MooreMachine) -> float:
 def network_of(job: Job, quantisers: bytes) -> MooreMachineNetwork:
     """Return the policy with the quantisers of a run inserted."""
     found = read_quantisers(quantisers)
-    return MooreMachineNetwork(job.loaded.policy, observation=found["observation"], state=found["state"])
+    return MooreMachineNetwork(job.loaded.policy, observation=found.get("observation"), state=found["state"])
 
 
 def quantise_report(data: bytes) -> QuantiseReport | None:

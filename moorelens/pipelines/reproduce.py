@@ -14,6 +14,7 @@ from moorelens.pipelines.reproduce_config import ReproduceConfig
 from moorelens.pipelines.reproduce_memory import MemoryRow, make_memory_row
 from moorelens.pipelines.reproduce_output import ROWS_JSON, table_files
 from moorelens.pipelines.reproduce_played import PlayedRow, make_played_row
+from moorelens.pipelines.reproduce_replica import make_replica
 from moorelens.pipelines.reproduce_tables import PublishedRow, select_rows
 from moorelens.runs.atomic import storage_errors, write_atomic
 from moorelens.runs.executor import open_executor
@@ -58,7 +59,9 @@ def run_reproduce(config: ReproduceConfig, *, progress: Progress | None = None) 
 
 def make_row(task: MemoryRow | PlayedRow) -> Row:
     """Make one row in this process."""
-    return make_memory_row(task) if isinstance(task, MemoryRow) else make_played_row(task)
+    if isinstance(task, MemoryRow):
+        return make_memory_row(task) | {"ours_published": make_replica(task)}
+    return make_played_row(task)
 
 
 def default_folder(table: str) -> str:

@@ -42,7 +42,7 @@ class FitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     follow, on the oracle's answers, for the quantised and the plain network alike, on sequences of up to `longest`
     steps. `noise`: on the memory, before it is quantised. `state_weight`: of the distance between the memory and what
     its code stands for. `probes`: how many random endings of four symbols follow every transition of the network's own
-    machine when it is checked. `patience`: checks in a row without a mistake, each with probes of its own.
+    machine when it is checked (0: none). `patience`: checks in a row without a mistake, each with probes of its own.
     """
 
     teaching: TeachSettings
@@ -199,6 +199,8 @@ class _Tuning:
         self.network_accuracy, self._failed, self.probed = self.judged(), None, None
         if self.network_accuracy.sequences < 1.0:
             return False
+        if not self._settings.probes:
+            return True
         with torch.no_grad():
             batch, right = probe(
                 self.network, self._lesson, self.selection, rng=self._rng, endings=self._settings.probes

@@ -58,11 +58,12 @@ def make_memory_row(task: MemoryRow, *, progress: Progress | None = None) -> dic
     of several attempts that all make mistakes the one with the fewest goes on. Held-out seeds choose nothing.
     """
     folder = Path(task.out)
+    lesson, settings = lesson_of(task.row), settings_of(task.row)
     name = task.row.key if task.seed == 0 else f"{task.row.key}-seed{task.seed}"
     attempts: list[tuple[Fitted, Path]] = []
     for attempt in range(1 + task.restarts):
         place = folder / "training" / f"{name}-{attempt}"
-        attempts.append((_train(task, place, attempt, progress=progress), place))
+        attempts.append((train_network(task, lesson, settings, place, attempt=attempt, progress=progress), place))
         if attempts[-1][0].exact:
             break
     chosen = max(range(len(attempts)), key=lambda i: (attempts[i][0].exact, *attempts[i][0].network, -i))
@@ -73,9 +74,18 @@ def make_memory_row(task: MemoryRow, *, progress: Progress | None = None) -> dic
     return found
 
 
-def _train(task: MemoryRow, place: Path, attempt: int, *, progress: Progress | None) -> Fitted:
-    lesson, settings = lesson_of(task.row), settings_of(task.row)
+def train_network(
+    task: MemoryRow,
+    lesson: Lesson,
+    settings: FitSettings,
+    place: Path,
+    *,
+    attempt: int = 0,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Train a quantised network in the folder `place`, where it is not there yet, and return what came of it."""
     seed = 1000 * task.seed + attempt
+    kwargs = {"label_bug": "gym_x"} if lesson.label_bug else {}
 
     def run(context: StageContext) -> Mapping[str, bytes]:
         network, fitted = fit_network(lesson, settings, seed=seed, progress=context.progress)
@@ -83,8 +93,8 @@ def _train(task: MemoryRow, place: Path, attempt: int, *, progress: Progress | N
         assert isinstance(policy, GRUPolicy)
         quantisers: Any = {"observation": network.observation, "state": network.state}
         return {
-            POLICY: write_native(policy, EnvironmentRequest(id=lesson.env_id)),
-            QUANTISER: write_quantisers(quantisers),
+            POLICY: write_native(policy, EnvironmentRequest(id=lesson.env_id, kwargs=kwargs)),
+            QUANTISER: write_quantisers({name: one for name, one in quantisers.items() if one is not None}),
             FIT: msgspec.json.encode(fitted) + b"\n",
         }
 
@@ -97,13 +107,13 @@ def _train(task: MemoryRow, place: Path, attempt: int, *, progress: Progress | N
     return msgspec.json.decode((place / FIT).read_bytes(), type=Fitted)
 
 
-def row_job(task: MemoryRow, trained: Path, *, out: Path) -> Job:
+def row_job(task: MemoryRow, trained: Path, *, out: Path, episodes: int | None = None) -> Job:
     """Return the job that extracts the machine of a trained network: an ordinary one, with its quantisers as given."""
     config = ExplainConfig(
         policy=str(trained / POLICY),
         out=str(out),
         seed=task.seed,
-        episodes=FIT_EPISODES[task.row.table],
+        episodes=episodes or FIT_EPISODES[task.row.table],
         held_out=task.held_out,
         preset="quick",
         force=task.force,

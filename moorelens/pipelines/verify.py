@@ -30,7 +30,7 @@ from moorelens.runs.stages import Stage
 _PLAYED = ("rollouts", "extract", "evaluate", "saliency")  # what `--stored` takes as it is
 # `quantise` and `repeats` are searches: their results are inputs here. Pictures and pages hold no number of their own.
 _WITH_NUMBERS = (".json", ".npz", ".csv")
-_COMPUTED = (*_PLAYED, "reduce", "summary")
+_COMPUTED = (*_PLAYED, "reduce", "summary", "score", "replica")
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,8 +185,25 @@ class _Work:
 
 
 def stages_of(run: OpenedRun, job: Job) -> Sequence[Stage]:
-    """Return the stages of the run's own plan."""
-    return extract_stages(job) if run.verb == "extract" else explain_stages(job)
+    """Return the stages of the run's own plan; the row of a published table has one more."""
+    return [*extract_stages(job), *_scores(run, job)] if run.verb == "extract" else explain_stages(job)
+
+
+def _scores(run: OpenedRun, job: Job) -> list[Stage]:
+    from moorelens.pipelines.reproduce_memory import score_stage
+    from moorelens.pipelines.reproduce_replica import replica_stage
+    from moorelens.pipelines.reproduce_tables import ROWS
+
+    rows = {row.key: row for row in (*ROWS["mce"], *ROWS["tomita"])}
+    found = []
+    for name in ("score", "replica"):
+        entry = run.manifest.entry(name)
+        row = rows.get(entry.config["row"]) if entry else None
+        if entry and row and name == "score":
+            found.append(score_stage(job, row, restarts=entry.config["restarts"]))
+        elif row:
+            found.append(replica_stage(job, row))
+    return found
 
 
 _SAID = {
@@ -196,4 +213,6 @@ _SAID = {
     "evaluate": "every held-out game, and the replay of the traces, comes out the same",
     "saliency": "every attribution and every intervention comes out the same",
     "summary": f"every number of {SUMMARY} follows",
+    "score": "the machine is completed, minimised and compared with the task's own with the same result",
+    "replica": "the folded machine of the published protocol comes to the same score",
 }

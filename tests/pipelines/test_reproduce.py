@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from moorelens.pipelines.reproduce import run_reproduce
 from moorelens.pipelines.reproduce_config import ReproduceConfig
 from moorelens.pipelines.reproduce_memory import MemoryRow, lesson_of, row_job, row_stages
 from moorelens.pipelines.reproduce_output import table_files
+from moorelens.pipelines.reproduce_replica import replica_lesson
 from moorelens.pipelines.reproduce_tables import ROWS, select_rows
+from moorelens.pipelines.run_config import VerifyConfig
+from moorelens.pipelines.verify import run_verify
 from moorelens.policies.native import read_native, write_native
 
 KEYS = ["name", "setting", "published", "ours", "ours_published", "true_states", "equivalent", "restarts"]
@@ -65,6 +69,37 @@ def test_the_same_call_again_makes_nothing_again(made: Path) -> None:
     assert (made / "training" / "tomita1-8-0" / "run-log.json").read_bytes().count(b"stage ended") == log.count(
         b"stage ended"
     )
+
+
+def test_a_row_is_made_under_the_published_protocol_too(made: Path) -> None:
+    (row,) = json.loads((made / "rows.json").read_text())
+    replica = row["ours_published"]
+    assert list(replica) == list(row["ours"])
+    assert replica["states"] <= replica["unminimised_states"]
+    run = made / "published" / "rows" / "tomita1-8"
+    machine = decode_machine((run / "machine.json").read_bytes())
+    assert len(machine.meta["seeds"]) == 10, "ten episodes, and no more of them until few transitions are new"
+    assert replica["unminimised_states"] == machine.n_states
+    assert machine.n_symbols * machine.n_states >= len(machine.sources), "nothing was completed"
+
+
+def test_replicas_learn_the_published_labels() -> None:
+    wrong = [row.key for table in ("mce", "tomita") for row in ROWS[table] if replica_lesson(row).label_bug]
+    assert wrong == ["tomita6-8", "tomita6-16"]
+    assert all(replica_lesson(row).plain for table in ("mce", "tomita") for row in ROWS[table])
+
+
+def test_the_scores_of_a_row_are_verified(made: Path, tmp_path: Path) -> None:
+    for place, stage in (("rows", "score"), ("published/rows", "replica")):
+        checks = {
+            check.name: check.result for check in run_verify(VerifyConfig(run=str(made / place / "tomita1-8"))).checks
+        }
+        assert checks[stage] == "holds"
+    shutil.copytree(made / "rows" / "tomita1-8", tmp_path / "run")
+    changed = (tmp_path / "run" / "row.json").read_text().replace('"states": 2', '"states": 1')
+    (tmp_path / "run" / "row.json").write_text(changed)
+    found = run_verify(VerifyConfig(run=str(tmp_path / "run")))
+    assert ("row.json", "ours.states") in [(moved.file, moved.path) for moved in found.moved]
 
 
 def test_a_network_with_shuffled_weights_fails(made: Path, tmp_path: Path) -> None:
