@@ -98,7 +98,8 @@ def test_deleting_what_is_salient_hurts_more_than_deleting_at_random() -> None:
         assert deleted.auc.mean() < 0.6 * random.auc.mean()
         assert inserted.auc.mean() > 0.8
     known = causal_curve(x, blurred, score, saliency=trained().shapes.truth[rows].float(), steps=20)
-    assert known.auc.mean() < 0.6 * random.auc.mean(), "the truth itself is a good map"
+    # What is left without the glyph is what the network guesses of nothing, a quarter on average.
+    assert known.auc.mean() < random.auc.mean() - 0.1, "the truth itself is a good map"
 
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "gradcam", "rise"])
