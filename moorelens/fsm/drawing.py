@@ -58,14 +58,15 @@ def draw_machine(
     legend: bool = True,
     horizontal: bool = False,
     prefix: str = "",
+    letter: str = "S",
 ) -> Drawing:
     """Return the drawing of a machine as extracted or folded, one node per state.
 
     `decisions` are the states with a double border (default: the structural decision points); `rules` the predicates by
     (source, target) state; `styles` the looks of actions, the same for all drawings of a policy; `detail` overrides the
-    layout policy; element ids start with `prefix`.
+    layout policy; element ids start with `prefix`, names of states with `letter`.
     """
-    graph, unrecorded = graph_of_machine(machine, decisions=decisions, rules=rules, prefix=prefix)
+    graph, unrecorded = graph_of_machine(machine, decisions=decisions, rules=rules, prefix=prefix, letter=letter)
     looks = action_styles(machine.action_names, used=_used_actions(graph)) if styles is None else styles
     return draw_graph(
         graph, title=title, styles=looks, detail=detail, legend=legend, horizontal=horizontal, prefix=prefix,

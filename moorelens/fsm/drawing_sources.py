@@ -23,12 +23,16 @@ def graph_of_machine(
     decisions: Collection[int] | None = None,
     rules: Mapping[tuple[int, int], str] | None = None,
     prefix: str = "",
+    letter: str = "S",
 ) -> tuple[DrawnGraph, int]:
-    """Return the machine as a graph of its recorded transitions, and how many unrecorded ones it leaves out."""
+    """Return the machine as a graph of its recorded transitions, and how many unrecorded ones it leaves out.
+
+    `letter` stands before the number of a state: those of a machine made from another are called otherwise beside it.
+    """
     steps = int(machine.counts.sum())
     marked = structural_decisions(machine) if decisions is None else frozenset(decisions)
     nodes = tuple(
-        _state_node(machine, state, steps=steps, decision=state in marked, prefix=prefix)
+        _state_node(machine, state, steps=steps, decision=state in marked, prefix=prefix, letter=letter)
         for state in range(len(machine.actions))
         if state != machine.start
     )
@@ -158,12 +162,14 @@ def _entry(reduced: ReducedMachine, *, names: Mapping[int, str], prefix: str) ->
     ]
 
 
-def _state_node(machine: MooreMachine, state: int, *, steps: int, decision: bool, prefix: str) -> DrawnNode:
+def _state_node(
+    machine: MooreMachine, state: int, *, steps: int, decision: bool, prefix: str, letter: str
+) -> DrawnNode:
     action = int(machine.actions[state])
     visits = int(machine.visits[state])
     return DrawnNode(
         node=f"{prefix}s{state}",
-        label=f"S{state}",
+        label=f"{letter}{state}",
         word=word_text([(action, 1)], machine.action_names),
         action=None if action == BOT else action,
         visits=visits,

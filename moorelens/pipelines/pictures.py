@@ -25,6 +25,8 @@ from moorelens.runs.stages import Stage, StageContext
 VIEWS = ("reduced", "folded", "machine")
 TITLES = {"reduced": "Reduced", "folded": "Folded", "machine": "As extracted"}
 _PREFIX = {"reduced": "r-", "folded": "f-", "machine": "u-"}
+# States of the forms that are machines of their own are numbered anew: another letter says so.
+LETTERS = {"folded": "F", "pruned": "P"}
 _SECONDS = 30.0
 
 
@@ -81,7 +83,12 @@ def drawings_of(machines: Machines, *, legend: bool, prefixed: bool) -> dict[str
             prefix=prefix["reduced"],
         ),
         "folded": draw_machine(
-            machines.folded, title="Folded machine", styles=styles, legend=legend, prefix=prefix["folded"]
+            machines.folded,
+            title="Folded machine",
+            styles=styles,
+            legend=legend,
+            prefix=prefix["folded"],
+            letter=LETTERS["folded"],
         ),
         "machine": draw_machine(machines.machine, rules=texts, styles=styles, legend=legend, prefix=prefix["machine"]),
     }

@@ -80,7 +80,9 @@ def prune_stage(run: OpenedRun, job: Job, config: PruneConfig) -> Stage:
         bench = _Bench(job, config, seeds, context)
         found = bench.pruned()
         record = bench.record(found, bench.held_out(found))
-        drawing = draw_machine(found.machine, title="Pruned machine", styles=action_styles(job.action_names))
+        drawing = draw_machine(
+            found.machine, title="Pruned machine", styles=action_styles(job.action_names), letter="P"
+        )
         svg, note = laid_out(drawing)
         if svg is None:
             tell(context, SVG, note)

@@ -14,7 +14,8 @@ from moorelens.errors import MissingToolError
 from moorelens.fsm.automata.decisions import DecisionPoint as MachineDecision
 from moorelens.fsm.automata.decisions import decision_points, dwell_lengths
 from moorelens.fsm.automata.exchange.machine_json import decode_machine
-from moorelens.fsm.drawing import Drawing, draw_machine
+from moorelens.fsm.drawing import draw_machine
+from moorelens.fsm.drawing_graph import DrawnGraph
 from moorelens.fsm.drawing_style import action_styles
 from moorelens.fsm.medoids import medoid
 from moorelens.pipelines.films import code_texts, episodes_of
@@ -30,14 +31,14 @@ from moorelens.pipelines.machines import (
     quantise_report,
 )
 from moorelens.pipelines.measure import EVALUATION
-from moorelens.pipelines.pictures import Machines, drawings_of, layout, read_machines, state_rules, tell
+from moorelens.pipelines.pictures import LETTERS, Machines, drawings_of, layout, read_machines, state_rules, tell
 from moorelens.pipelines.reductions import reduction_steps, stage_drawings, stages
 from moorelens.pipelines.saliency import FOLDER as SALIENCY
 from moorelens.pipelines.saliency import RECORDS
 from moorelens.pipelines.saliency_report import saliency_part, with_pictures, with_saliency
 from moorelens.pipelines.stability import REPEATS
 from moorelens.pipelines.summarise import PRUNING, Summary, reference_of, summarise, with_pruning, with_stability
-from moorelens.pipelines.views import machine_views
+from moorelens.pipelines.views import machine_views, whole_graph
 from moorelens.policies.base import identity
 from moorelens.reports.build import (
     action_marks,
@@ -142,15 +143,23 @@ def report_data(
     if PRUNED in context.names():
         others["pruned"] = decode_machine(context.read(PRUNED))
         drawings["pruned"] = draw_machine(
-            others["pruned"], title="Pruned machine", styles=drawings["reduced"].styles, legend=False, prefix="p-"
+            others["pruned"],
+            title="Pruned machine",
+            styles=drawings["reduced"].styles,
+            legend=False,
+            prefix="p-",
+            letter=LETTERS["pruned"],
         )
     pictures: dict[str, Picture] = {}
     pruning = decode_pruning(context.read(PRUNING)) if PRUNING in context.names() else None
-    decisions = _decisions(job, machines, drawings["reduced"], pictures, pruning)
+    shown = {"reduced": drawings["reduced"].graph}
+    whole = whole_graph("reduced", drawings["reduced"], machines, others=others)
+    shown |= {} if whole is None else {"reduced-whole": whole}
+    decisions = _decisions(job, machines, shown, pictures, pruning)
     states = {f"d{place}": point.state for place, point in enumerate(_ranked(machines))}
     decisions = with_pictures(decisions, pictures, read=context.read, names=context.names(), states=states)
     taken = stages(machines, sizes["reductions"])
-    between, shown = stage_drawings(
+    between, pictured = stage_drawings(
         machines, taken, texts=state_rules(machines), final=drawings["reduced"], first=drawings["machine"]
     )
     views = machine_views(
@@ -158,7 +167,7 @@ def report_data(
     )
     episodes, films = episodes_of(job, machines, views[0])
     steps = reduction_steps(
-        machines, taken, history=sizes["reductions"], shown=shown, decisions=found.summary.decisions.structural
+        machines, taken, history=sizes["reductions"], shown=pictured, decisions=found.summary.decisions.structural
     )
     return ReportData(
         subject=_subject(job, found),
@@ -272,23 +281,34 @@ def _ranked(machines: Machines) -> list[MachineDecision]:
 
 
 def _decisions(
-    job: Job, machines: Machines, drawing: Drawing, pictures: dict[str, Picture], pruning: Pruning | None
+    job: Job,
+    machines: Machines,
+    graphs: Mapping[str, DrawnGraph],
+    pictures: dict[str, Picture],
+    pruning: Pruning | None,
 ) -> tuple[DecisionPoint, ...]:
     ranked = _ranked(machines)
     dwells = dwell_lengths(ranked, machines.traces)
     found = []
     for place, point in enumerate(ranked):
-        made = decision_point(
-            point,
-            drawing,
-            key=f"d{place}",
-            view="reduced",
-            steps=machines.traces.n_steps,
-            rules=machines.rules.get(point.state),
-            examples=_examples(job, machines, point, pictures),
-            dwell=dwells.get(point.state),
-            forced={row.target: row.cost for row in (pruning.effects if pruning else ()) if row.state == point.state},
+        # A state that the drawing does not show on its own is shown where all states are.
+        makers = (
+            decision_point(
+                point,
+                graph,
+                key=f"d{place}",
+                view=view,
+                steps=machines.traces.n_steps,
+                rules=machines.rules.get(point.state),
+                examples=_examples(job, machines, point, pictures),
+                dwell=dwells.get(point.state),
+                forced={
+                    row.target: row.cost for row in (pruning.effects if pruning else ()) if row.state == point.state
+                },
+            )
+            for view, graph in graphs.items()
         )
+        made = next((made for made in makers if made is not None), None)
         if made is not None:
             found.append(made)
     return tuple(found)

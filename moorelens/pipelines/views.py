@@ -12,14 +12,18 @@ from moorelens.fsm.automata.decisions import decision_points
 from moorelens.fsm.automata.machine import MooreMachine
 from moorelens.fsm.automata.run import compile_machine
 from moorelens.fsm.drawing import Drawing
-from moorelens.pipelines.pictures import TITLES, VIEWS, Machines, laid_out
+from moorelens.fsm.drawing_graph import DrawnGraph
+from moorelens.fsm.drawing_sources import graph_of_machine, graph_of_reduced
+from moorelens.pipelines.pictures import LETTERS, TITLES, VIEWS, Machines, laid_out, macro_rules, state_rules
 from moorelens.pipelines.reductions import STEP_WORDS, Stage, heads, skeleton
 from moorelens.pipelines.visits import Recording, with_machine_states, with_visits
-from moorelens.reports.build import machine_view
+from moorelens.reports.build import machine_view, whole_view
 from moorelens.reports.data import DecisionPoint, MachineView, Picture
 
 # A picture of a step in between is worth less waiting than that of the result.
 _SECONDS_BETWEEN = 10.0
+# Of larger machines a report holds the most visited states only: with 5,000 it has some 15 MB.
+WHOLE_STATES = 4000
 
 
 def machine_views(
@@ -39,17 +43,20 @@ def machine_views(
     reduction that look different.
     """
     recording = recording_of(machines, feature_names=names.feature_names)
-    by_node = {decision.node: decision.key for decision in decisions}
+    by_node = {(decision.view, decision.node): decision.key for decision in decisions}
     entered = {stage.step: heads(stage.reduced) for stage in taken}
     views = []
     for key, drawing in drawings.items():
-        view = _view(
-            key, drawing, title=TITLES.get(key, key.capitalize()), decisions=by_node if key == "reduced" else {}
-        )
+        title = TITLES.get(key, key.capitalize())
+        forms = [_view(key, drawing, title=title, decisions=by_node)]
+        graph = whole_graph(key, drawing, machines, others=others)
+        if graph is not None:
+            forms.append(whole_view(graph, of=key, title=title, decisions=by_node))
         if key in others:
-            view = with_machine_states(view, places_in(others[key], machines))
+            places = places_in(others[key], machines)
+            forms = [with_machine_states(view, places) for view in forms]
         heading = heads(machines.reduced) if key == "reduced" else None
-        views.append(with_visits(view, recording, pictures=pictures, heads=heading))
+        views += [with_visits(view, recording, pictures=pictures, heads=heading) for view in forms]
     for key, drawing in _further(machines, drawings, between):
         title = "Decision skeleton" if key == "skeleton" else STEP_WORDS[key][0]
         view = _view(key, drawing, title=title, decisions={}, seconds=_SECONDS_BETWEEN)
@@ -67,11 +74,29 @@ def _further(
     yield from between.items()
 
 
+def whole_graph(
+    key: str, drawing: Drawing, machines: Machines, *, others: Mapping[str, MooreMachine]
+) -> DrawnGraph | None:
+    """Return all of the machine of which `drawing` shows a part, None where it shows all or a page cannot hold it."""
+    if drawing.detail != "top":
+        return None
+    texts = state_rules(machines)
+    prefix = f"{key}-whole-"
+    if key == "reduced":
+        graph, _ = graph_of_reduced(machines.reduced, rules=macro_rules(texts, machines.reduced), prefix=prefix)
+    elif key in others:
+        graph, _ = graph_of_machine(others[key], prefix=prefix, letter=LETTERS[key])
+    else:
+        graph, _ = graph_of_machine(machines.machine, rules=texts, prefix=prefix)
+    return graph if len(graph.nodes) <= WHOLE_STATES else None
+
+
 def _view(
-    key: str, drawing: Drawing, *, title: str, decisions: Mapping[str, str], seconds: float | None = None
+    key: str, drawing: Drawing, *, title: str, decisions: Mapping[tuple[str, str], str], seconds: float | None = None
 ) -> MachineView:
     svg, note = laid_out(drawing) if seconds is None else laid_out(drawing, seconds=seconds)
-    return machine_view(drawing, svg, key=key, title=title, decisions=decisions, note=note)
+    own = {node: decision for (view, node), decision in decisions.items() if view == key}
+    return machine_view(drawing, svg, key=key, title=title, decisions=own, note=note)
 
 
 def recording_of(machines: Machines, *, feature_names: tuple[str, ...] | None) -> Recording:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from moorelens.fsm.automata import decisions as automata
 from moorelens.fsm.drawing import Drawing
-from moorelens.fsm.drawing_graph import OTHER, DrawnEdge, DrawnNode
+from moorelens.fsm.drawing_graph import OTHER, DrawnEdge, DrawnGraph, DrawnNode
 from moorelens.fsm.drawing_style import ActionStyle
 from moorelens.fsm.predicates import StateRules
 from moorelens.reports.data import (
@@ -31,6 +31,7 @@ from moorelens.reports.data import (
     StateView,
     SymbolCount,
 )
+from moorelens.reports.map import MAP_EDGES
 from moorelens.reports.summary import Score
 
 _BARS = 12
@@ -70,6 +71,31 @@ def machine_view(
         states=tuple(_state(node, flags or {}, dwells or {}, decisions or {}) for node in graph.nodes),
         edges=tuple(_edge(edge) for edge in graph.edges),
         note=note,
+    )
+
+
+def whole_view(
+    graph: DrawnGraph, *, of: str, title: str, decisions: Mapping[tuple[str, str], str] | None = None
+) -> MachineView:
+    """Return all states and edges of a machine of which the view `of` draws the most visited ones.
+
+    `decisions`: the keys of `DecisionPoint`s by view and node.
+    """
+    own = {node: decision for (view, node), decision in (decisions or {}).items() if view == f"{of}-whole"}
+    left = len(graph.edges) - MAP_EDGES
+    edges = f" The {left} least taken arrows are left out." if left > 0 else ""
+    return MachineView(
+        key=f"{of}-whole",
+        title=f"{title}, whole",
+        caption=(
+            f"{title}: all {len(graph.nodes)} states, from the start along the most taken arrow to one not yet shown; "
+            f"rows run to and fro.{edges}"
+        ),
+        svg=None,
+        start=graph.start,
+        states=tuple(_state(node, {}, {}, own) for node in graph.nodes),
+        edges=tuple(_edge(edge) for edge in graph.edges),
+        whole_of=of,
     )
 
 
@@ -117,7 +143,7 @@ def symbol_counts(symbols: Sequence[tuple[int, int]], *, limit: int = 20) -> tup
 
 def decision_point(
     point: automata.DecisionPoint,
-    drawing: Drawing,
+    graph: DrawnGraph,
     *,
     key: str,
     view: str,
@@ -128,12 +154,12 @@ def decision_point(
     forced: Mapping[int, Score] | None = None,
     note: str = "",
 ) -> DecisionPoint | None:
-    """Return a decision point of the machine as shown in `drawing`, None where its state is not drawn on its own.
+    """Return a decision point of the machine as shown in `graph`, None where its state is not drawn on its own.
 
     `steps` is how many steps were recorded in all; `rules` and `examples` are by target state, and so is `forced`, the
     return lost when that branch is always taken; `dwell` maps lengths of stays to how often they occurred.
     """
-    places = {member: node for node in drawing.graph.nodes for member in node.members}
+    places = {member: node for node in graph.nodes for member in node.members}
     node = places.get(point.state)
     if node is None or node.label == OTHER:
         return None

@@ -29,6 +29,8 @@ def _problems(data: ReportData) -> Iterator[str]:
     yield from _picture_problems(data)
     for view in data.views:
         yield from _view_problems(view)
+        if view.whole_of is not None and view.whole_of not in views:
+            yield f"view {view.key!r} is the whole of the missing view {view.whole_of!r}"
     for decision in data.decisions:
         yield from _decision_problems(decision, views)
     for number, episode in enumerate(data.episodes):

@@ -173,7 +173,11 @@ class EdgeView(Record, frozen=True, kw_only=True):
 
 
 class MachineView(Record, frozen=True, kw_only=True):
-    """One picture of the machine: the SVG (null where it could not be drawn), its caption, and what can be clicked."""
+    """One picture of the machine: the SVG (null where it could not be drawn), its caption, and what can be clicked.
+
+    `whole_of`: the view that shows the most visited states of a machine of which this one holds all; it has no SVG of
+    its own, the page draws it as a map.
+    """
 
     key: ViewKey
     title: str
@@ -183,6 +187,7 @@ class MachineView(Record, frozen=True, kw_only=True):
     states: tuple[StateView, ...] = ()
     edges: tuple[EdgeView, ...] = ()
     note: str = ""
+    whole_of: ViewKey | None = None
 
 
 class FeatureValue(Record, frozen=True, kw_only=True):

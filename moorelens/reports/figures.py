@@ -48,6 +48,11 @@ def action_mark(mark: ActionMark) -> str:
     return f'<svg {_NAMESPACE} class="mark" viewBox="-1 -1 22 16" width="22" height="16">{body}</svg>'
 
 
+def outline_of(shape: str) -> str:
+    """Return the outline of an action's shape as path data in a box of 20 by 14."""
+    return _OUTLINES.get(shape, "M1 7A9 6 0 1 1 19 7A9 6 0 1 1 1 7Z")
+
+
 def silent_mark() -> ActionMark:
     """Return the look of "no action"."""
     return ActionMark(index=-1, name="no action", fill="#e6e6e6", stroke="#5c5c5c", shape="ellipse")

@@ -13,9 +13,11 @@ import jinja2
 from moorelens.reports.data import MachineView, ReportData
 from moorelens.reports.figures import action_mark, share_bar
 from moorelens.reports.format import printable, share
-from moorelens.reports.page import Page, ViewEntry, build_page
-from moorelens.reports.payload import payload
+from moorelens.reports.map import draw_map
+from moorelens.reports.page import Page, build_page
+from moorelens.reports.payload import payload, whole_payloads
 from moorelens.reports.svg import clean_svg
+from moorelens.reports.viewing import ViewEntry
 
 # Run before anything is painted: what only a script can serve stays hidden without one.
 _EARLY = 'document.documentElement.classList.add("js")'
@@ -38,11 +40,11 @@ def render_html(data: ReportData) -> bytes:
     file's own script and style by hash and forbids the rest.
     """
     page = build_page(data)
-    views = tuple(_with_svg(entry, view) for entry, view in zip(page.views, data.views, strict=True))
+    views = tuple(_with_svg(entry, view, data) for entry, view in zip(page.views, data.views, strict=True))
     shell = _shell()
     text = environment().get_template("report.html.j2").render(
         data=data,
-        page={**_fields(replace(page, views=views)), "payload": payload(data)},
+        page={**_fields(replace(page, views=views)), "payload": payload(data), "wholes": whole_payloads(data)},
         style=shell.style,
         early=shell.early,
         script=shell.script,
@@ -55,7 +57,9 @@ def render_html(data: ReportData) -> bytes:
     return text.encode("utf-8")
 
 
-def _with_svg(entry: ViewEntry, view: MachineView) -> ViewEntry:
+def _with_svg(entry: ViewEntry, view: MachineView, data: ReportData) -> ViewEntry:
+    if view.whole_of is not None:
+        return replace(entry, svg=draw_map(view, data.actions))
     if view.svg is None:
         return entry
     labels = {state.node: f"{state.word}, {state.label}, {share(state.share)} of steps" for state in view.states}

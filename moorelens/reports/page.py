@@ -11,7 +11,6 @@ from moorelens.reports.data import (
     Episode,
     Example,
     FeatureValue,
-    MachineView,
     ReportData,
 )
 from moorelens.reports.figures import episode_strip, histogram, returns_plot, silent_mark
@@ -19,14 +18,14 @@ from moorelens.reports.format import MEMORYLESS, NO_MEMORY, count, feature, numb
 from moorelens.reports.methods import SOURCES, Source, methods_text
 from moorelens.reports.svg import clean_svg
 from moorelens.reports.tables import Table, kinds, tables
-from moorelens.reports.tabs import TabEntry, size_of, tabs_of
+from moorelens.reports.tabs import TabEntry, tabs_of
 from moorelens.reports.verdicts import Verdict, headline, verdicts
+from moorelens.reports.viewing import ViewEntry, view_entries
 
 # More of these make a page nobody reads; the rest stays in report-data.json, and the page says how many.
 DECISIONS_SHOWN = 12
 DECISIONS_OPEN = 4
 BRANCHES_SHOWN = 4
-ROWS_SHOWN = 400
 FEATURES_SHOWN = 12
 
 
@@ -79,31 +78,6 @@ class DecisionEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateRow:
-    """One state in the table under a drawing."""
-
-    label: str
-    word: str
-    visits: str
-    share: str
-    targets: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class ViewEntry:
-    """One drawing of the machine with its table."""
-
-    key: str
-    title: str
-    caption: str
-    svg: str | None
-    note: str
-    rows: tuple[StateRow, ...]
-    rows_left: str | None
-    size: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class EpisodeEntry:
     """One recorded episode as a strip."""
 
@@ -153,7 +127,7 @@ def build_page(data: ReportData) -> Page:
         sections=_sections(data),
         verdicts=verdicts(data),
         tables=tables(data),
-        views=tuple(_view(view, data) for view in data.views),
+        views=view_entries(data),
         tabs=tabs_of(data),
         machine_number=1,
         returns_plot=plot,
@@ -204,35 +178,6 @@ def _sections(data: ReportData) -> tuple[tuple[str, str], ...]:
         *((key, title) for key, title, there in optional if there),
         ("settings", "Settings"), ("methods", "Methods"),
     )  # fmt: skip
-
-
-def _view(view: MachineView, data: ReportData) -> ViewEntry:
-    labels = {state.node: state.label for state in view.states}
-    leaving: dict[str, list[str]] = {}
-    for edge in sorted(view.edges, key=lambda edge: -edge.count):
-        leaving.setdefault(edge.source, []).append(f"{labels[edge.target]} {share(edge.share)}")
-    rows = tuple(
-        StateRow(
-            label=state.label,
-            word=state.word,
-            visits=count(state.visits),
-            share=share(state.share),
-            targets=", ".join(leaving.get(state.node, ["\u2013"])[:6])
-            + (", \u2026" if len(leaving.get(state.node, [])) > 6 else ""),
-        )
-        for state in view.states[:ROWS_SHOWN]
-    )
-    left = len(view.states) - len(rows)
-    return ViewEntry(
-        key=view.key,
-        title=view.title,
-        caption=view.caption,
-        svg=view.svg,
-        note=view.note,
-        rows=rows,
-        rows_left=f"{plural(left, 'further state')} are not listed." if left > 0 else None,
-        size=size_of(view, data),
-    )
 
 
 def decision_entry(decision: DecisionPoint, data: ReportData) -> DecisionEntry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -20,16 +20,21 @@ from moorelens.reports.data import (
 )
 from moorelens.reports.format import count, feature, number, plural, printable, share
 from moorelens.reports.page import DECISIONS_SHOWN, decision_entry, episode_caption
+from moorelens.reports.viewing import numbers_of
 
 _EDGES_LISTED = 12
 Json = dict[str, Any]
 
 
 def payload(data: ReportData) -> Json:
-    """Return the data block of the page; every string is printable."""
+    """Return the data block of the page; every string is printable.
+
+    Views of whole machines are only named in it: what they hold is `whole_payloads`, read when it is needed.
+    """
+    decided = _decided(data)
     found: Json = {
-        "views": [_view(view, data) for view in data.views],
-        "reductions": [_reduction(step) for step in data.reductions],
+        "views": [_view(view, data, decided) if view.whole_of is None else _stub(view, data) for view in data.views],
+        "reductions": _reductions(data.reductions),
         "decisions": {
             decision.key: _decision(decision, data, place) for place, decision in enumerate(data.decisions, start=1)
         },
@@ -39,6 +44,32 @@ def payload(data: ReportData) -> Json:
         "codes": list(data.codes),
     }
     return _printable(found)  # type: ignore[no-any-return]
+
+
+def whole_payloads(data: ReportData) -> dict[int, Json]:
+    """Return what the views of whole machines hold, by place."""
+    decided = _decided(data)
+    return {
+        place: _printable(_view(view, data, decided))
+        for place, view in enumerate(data.views)
+        if view.whole_of is not None
+    }
+
+
+def _stub(view: MachineView, data: ReportData) -> Json:
+    place = next(place for place, base in enumerate(data.views) if base.key == view.whole_of)
+    return {"key": view.key, "title": view.title, "base": place}
+
+
+def _decided(data: ReportData) -> dict[int, str]:
+    """Return the decision point that is told of each machine state."""
+    return {
+        member: state.decision
+        for view in data.views
+        for state in view.states
+        if state.decision
+        for member in state.members
+    }
 
 
 def _printable(value: Any) -> Any:
@@ -75,16 +106,14 @@ def _film(data: ReportData, key: str) -> Json:
     }
 
 
-def _view(view: MachineView, data: ReportData) -> Json:
-    decided = {
-        member: state.decision for other in data.views for state in other.states if state.decision
-        for member in state.members
-    }  # fmt: skip
+def _view(view: MachineView, data: ReportData, decided: Mapping[int, str]) -> Json:
     spans = _spans(view.states)
     return {
         "key": view.key,
         "title": view.title,
         "start": view.start or "",
+        "base": None,
+        "numbers": numbers_of(view),
         "states": {state.node: _state(state, spans, decided) for state in view.states},
         "edges": {edge.edge: _edge(edge) for edge in sorted(view.edges, key=lambda edge: -edge.count)},
     }
@@ -99,7 +128,7 @@ def _spans(states: Iterable[StateView]) -> dict[str, tuple[float, float]]:
     return spans
 
 
-def _state(state: StateView, spans: dict[str, tuple[float, float]], decided: dict[int, str]) -> Json:
+def _state(state: StateView, spans: dict[str, tuple[float, float]], decided: Mapping[int, str]) -> Json:
     decision = state.decision
     if decision is None and "decision point" in state.flags:
         decision = next((decided[member] for member in state.members if member in decided), None)
@@ -156,6 +185,16 @@ def _edge(edge: EdgeView) -> Json:
         "stochastic": edge.stochastic,
         "places": [_place(place) for place in edge.places],
     }
+
+
+def _reductions(steps: Sequence[ReductionStep]) -> list[Json]:
+    """Return the steps, each with whether it changed anything: what it merged, or the size that it left."""
+    found, size = [], None
+    for step in steps:
+        now = (step.states, step.symbols, step.edges)
+        found.append({**_reduction(step), "idle": step.merge_total == 0 and now == size})
+        size = now
+    return found
 
 
 def _reduction(step: ReductionStep) -> Json:

@@ -136,7 +136,7 @@ def paper_views(data: ReportData) -> tuple[MachineView, ...]:
     where there is one.
     """
     by_key = {view.key: view for view in data.views}
-    forms = [view for view in data.views if view.key not in (*_STEPS, _SKELETON)]
+    forms = [view for view in data.views if _is_form(view)]
     kept = []
     for view in forms:
         if view.svg is None or _fits(view):
@@ -146,10 +146,14 @@ def paper_views(data: ReportData) -> tuple[MachineView, ...]:
     return tuple(kept)
 
 
+def _is_form(view: MachineView) -> bool:
+    return view.key not in (*_STEPS, _SKELETON) and view.whole_of is None
+
+
 def _left_out(data: ReportData) -> str | None:
     """Return which forms are not printed, and where they are."""
     printed = {view.key for view in paper_views(data)}
-    missing = [view.title.lower() for view in data.views if view.key not in (*printed, *_STEPS, _SKELETON)]
+    missing = [view.title.lower() for view in data.views if _is_form(view) and view.key not in printed]
     if not missing:
         return None
     return f"Too large for paper, and drawn in report.html: the machine {listed(missing)}."

@@ -10,12 +10,13 @@ from moorelens.reports.format import count
 
 @dataclass(frozen=True, kw_only=True)
 class TabEntry:
-    """One tab over the drawings: which view it shows, and whether the one before it led to it."""
+    """One tab over the drawings: which view it shows, and whether the one before it led to it, changed or not."""
 
     view: int
     title: str
     size: str
     follows: bool
+    same: bool
 
 
 def tabs_of(data: ReportData) -> tuple[TabEntry, ...]:
@@ -23,16 +24,25 @@ def tabs_of(data: ReportData) -> tuple[TabEntry, ...]:
     order = list(dict.fromkeys(step.view for step in data.reductions if step.view is not None))
     places = {view.key: place for place, view in enumerate(data.views)}
     steps = [key for key in order if key != "folded"]
-    keys = [key for key in [*steps, *places] if key in places]
-    return tuple(
-        TabEntry(
-            view=places[key],
-            title=data.views[places[key]].title,
-            size=size_of(data.views[places[key]], data),
-            follows=key in steps[1:],
-        )
-        for key in dict.fromkeys(keys)
-    )
+    keys = list(dict.fromkeys(key for key in [*steps, *places] if key in places))
+    found: list[TabEntry] = []
+    before: MachineView | None = None
+    for key in keys:
+        view, follows = data.views[places[key]], key in steps[1:]
+        if view.whole_of is not None:
+            continue
+        same = follows and before is not None and _picture(before) == _picture(view)
+        size = size_of(view, data)
+        found.append(TabEntry(view=places[key], title=view.title, size=size, follows=follows, same=same))
+        before = view
+    return tuple(found)
+
+
+def _picture(view: MachineView) -> tuple[object, ...]:
+    """Return what two views share that show the same machine states with the same arrows between them."""
+    members = {state.node: state.members for state in view.states}
+    ends = sorted((members.get(edge.source, ()), members.get(edge.target, ())) for edge in view.edges)
+    return tuple(sorted(members.values())), tuple(ends)
 
 
 def size_of(view: MachineView, data: ReportData) -> str:

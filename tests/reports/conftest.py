@@ -25,6 +25,12 @@ def pong() -> ReportData:
 
 
 @pytest.fixture(scope="session")
+def large() -> ReportData:
+    """A machine of which a drawing shows the most visited states only."""
+    return pong_report(states=260)
+
+
+@pytest.fixture(scope="session")
 def hostile() -> ReportData:
     """Names that would run, load or vanish if they were ever taken for markup."""
     return cart_pole_report(name=HOSTILE[0], env=HOSTILE[1], rename=(HOSTILE[2], HOSTILE[1]))

@@ -21,6 +21,7 @@ from moorelens.fsm.automata.reduced import ReducedMachine, macro_of
 from moorelens.fsm.automata.reductions import reduce
 from moorelens.fsm.automata.traces import Traces, previous_states
 from moorelens.fsm.drawing import Drawing, draw_machine, draw_reduced
+from moorelens.fsm.drawing_sources import graph_of_machine, graph_of_reduced
 from moorelens.fsm.drawing_style import action_styles
 from moorelens.fsm.medoids import medoid
 from moorelens.fsm.predicates import StateRules, branch_rules
@@ -35,6 +36,7 @@ from moorelens.reports.build import (
     feature_example,
     frame_picture,
     machine_view,
+    whole_view,
 )
 from moorelens.reports.data import (
     DecisionPoint,
@@ -231,7 +233,7 @@ def _decisions(recorded: Recorded, drawing: Drawing, rules: Mapping[int, StateRu
             for branch in ranked
         }
         made = decision_point(
-            point, drawing, key=f"d{place}", view="reduced", steps=traces.n_steps, rules=entry, examples=examples,
+            point, drawing.graph, key=f"d{place}", view="reduced", steps=traces.n_steps, rules=entry, examples=examples,
             dwell=dwells.get(point.state),
         )  # fmt: skip
         if made is not None:
@@ -472,13 +474,21 @@ def pong_report(*, states: int = 120) -> ReportData:
                 place=Place(episode=0, step=40 + place), symbol="o7", picture=key, difference=f"{key}-difference"
             )
         made = decision_point(
-            point, drawings["reduced"], key=f"d{place}", view="reduced", steps=traces.n_steps, examples=examples
+            point, drawings["reduced"].graph, key=f"d{place}", view="reduced", steps=traces.n_steps, examples=examples
         )
         if made is not None:
             decisions.append(made)
+    graphs = {
+        "reduced": graph_of_reduced(reduction.reduced, prefix="reduced-whole-")[0],
+        "machine": graph_of_machine(machine, prefix="machine-whole-")[0],
+    }
     views = tuple(
-        machine_view(drawings[key], render(drawings[key].dot), key=key, title=title)
+        view
         for key, title in (("reduced", "Reduced"), ("machine", "As extracted"))
+        for view in (
+            machine_view(drawings[key], render(drawings[key].dot), key=key, title=title),
+            *((whole_view(graphs[key], of=key, title=title),) if drawings[key].detail == "top" else ()),
+        )
     )
     index = {member: place for place, state in enumerate(views[0].states) for member in state.members}
     states = traces.states[:300].tolist()

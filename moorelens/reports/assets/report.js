@@ -45,22 +45,38 @@
     return text.replace("-", "\u2212");
   }
 
+  const times = (text) => (text === "1" ? "once" : `${text} times`);
+
   // --- which machine -----------------------------------------------------------------------------------------------
-  const index = data.views.map((view) => {
-    const home = new Map(), edges = new Map();
+  // What a large machine holds in full is read, and its map drawn, when it is first asked for.
+  const index = [];
+  function load(place) {
+    if (index[place]) return;
+    const stored = document.getElementById(`view-data-${place}`);
+    if (stored) data.views[place] = { ...JSON.parse(stored.textContent), base: data.views[place].base };
+    const view = data.views[place], home = new Map(), edges = new Map();
     for (const [node, state] of Object.entries(view.states)) state.members.forEach((member) => home.set(member, node));
     for (const [id, edge] of Object.entries(view.edges)) edges.set(`${edge.from} ${edge.to}`, id);
-    return { home, edges };
-  });
+    index[place] = { home, edges };
+  }
+  data.views.forEach((view, place) => { if (view.base === null) load(place); });
+  const baseOf = (place) => data.views[place].base ?? place;
+  const wholeOf = (place) => data.views.findIndex((view) => view.base === place);
+  const extents = all(".extent");
 
   function show(place, { focus = false } = {}) {
     if (place !== current) chosen = null;
+    load(place);
     current = place;
     tabs.forEach((tab) => {
-      const own = tab.id === `tab-${place}`;
+      const own = tab.id === `tab-${baseOf(place)}`;
       tab.setAttribute("aria-selected", String(own));
       tab.tabIndex = own ? 0 : -1;
       if (own && focus) tab.focus();
+    });
+    extents.forEach((one) => {
+      one.hidden = ![one.dataset.part, one.dataset.whole].includes(String(place));
+      all("button", one).forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.view === String(place))));
     });
     panels.forEach((one, at) => one.classList.toggle("current", at === place));
     captions.forEach((one, at) => one.classList.toggle("current", at === place));
@@ -73,9 +89,15 @@
   // A hidden drawing has no size, so each begins when it is first shown.
   const begun = new Set();
   function begin(place) {
+    const viewport = panels[place].querySelector(".viewport"), kept = panels[place].querySelector("template");
+    if (kept && !viewport.firstChild) {
+      viewport.append(kept.content.cloneNode(true));
+      attach(viewport, place);
+    }
     if (begun.has(place) || !cameras.has(place)) return;
     begun.add(place);
     cameras.get(place).fit();
+    if (kept) return;
     // An arrow is thin: a wide unseen line over it takes the click.
     all(`#view-${place} .edge`).forEach((edge) => {
       const path = edge.querySelector("path");
@@ -85,6 +107,13 @@
       edge.append(wide);
     });
   }
+
+  extents.forEach((one) => all("button", one).forEach((button) => button.addEventListener("click", () => {
+    const member = chosen?.node && states()[chosen.node].label !== "other" ? states()[chosen.node].members[0] : null;
+    show(Number(button.dataset.view));
+    const node = member === null ? null : index[current].home.get(member);
+    if (node) choose(current, node);
+  })));
 
   const placeOf = (tab) => Number(tab.id.slice(4));
   tabs.forEach((tab, order) => {
@@ -98,10 +127,10 @@
   });
 
   // Pointing at a reduction marks what it merged in the machine that is shown.
-  const made = (place) => data.reductions.filter((step) => step.view === data.views[place].key);
+  const made = (place) => data.reductions.filter((step) => step.view === data.views[baseOf(place)].key);
   function explain(place) {
     all(".touched").forEach((node) => node.classList.remove("touched"));
-    const steps = place === null ? [] : made(place);
+    const steps = place === null ? [] : made(place).filter((step) => !step.idle);
     tip.hidden = !steps.length;
     tip.textContent = steps.map((step) => `${step.title}: ${step.text}${step.total ? ` (${step.total})` : ""}.`).join(" ");
     for (const step of steps) for (const [, parts] of step.merges) for (const part of parts.split(", ")) {
@@ -115,14 +144,26 @@
     const [x, y, width, height] = svg.getAttribute("viewBox").split(/\s+/).map(Number);
     const home = { x, y, width, height };
     const graph = svg.querySelector(".graph");
-    let box = { ...home }, waiting = false, fitted = true;
+    let box = { ...home }, waiting = false, fitted = true, slid = null, rest = 0;
     // The box has the proportions of the window, so that all of the window is drawing.
     const write = () => {
       waiting = false;
+      slid = null;
+      clearTimeout(rest);
+      svg.style.transform = "";
       svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
       tell();
     };
-    const apply = () => { if (!waiting) { waiting = true; requestAnimationFrame(write); } };
+    // Thousands of states take longer to draw than a frame lasts: while it moves, the drawn picture is slid.
+    const slide = () => {
+      waiting = false;
+      if (!slid) { write(); return; }
+      svg.style.transform = `translate(${slid.x}px, ${slid.y}px)`;
+      clearTimeout(rest);
+      rest = setTimeout(write, 160);
+    };
+    const soon = (act) => { if (!waiting) { waiting = true; requestAnimationFrame(act); } };
+    const apply = () => { slid = null; soon(write); };
     const area = () => svg.getBoundingClientRect();
     const scale = () => box.width / area().width;
     const place = (node) => {
@@ -154,7 +195,14 @@
       fit, tell,
       // A point of the drawing as large as it is printed, around what is chosen, or else around what is seen.
       full(node) { fitted = false; around(node ? place(node) : middle(), FULL); apply(); },
-      move(dx, dy) { const unit = scale(); fitted = false; box.x += dx * unit; box.y += dy * unit; apply(); },
+      move(dx, dy) {
+        const unit = scale();
+        box.x += dx * unit;
+        box.y += dy * unit;
+        slid = { x: (slid?.x ?? 0) - dx, y: (slid?.y ?? 0) - dy };
+        if (fitted) { fitted = false; tell(); }
+        soon(slide);
+      },
       zoom(factor, about) {
         const unit = scale(), least = FULL / 6, most = Math.max(home.width / area().width, home.height / area().height, FULL) * 1.5;
         const real = Math.min(Math.max(unit * factor, least), most) / unit;
@@ -172,6 +220,9 @@
         if (scale() <= FULL * 1.6 && self.sees(node)) return;
         fitted = false;
         around(place(node), Math.min(scale(), FULL));
+        const within = (low, size, from, room) => (size < room ? Math.min(Math.max(low, from), from + room - size) : from - (size - room) / 2);
+        box.x = within(box.x, box.width, home.x, home.width);
+        box.y = within(box.y, box.height, home.y, home.height);
         apply();
       },
       point,
@@ -304,6 +355,7 @@
     const arrow = document.getElementById(id);
     arrow?.classList.add("near");
     arrow?.closest("svg").classList.add("choosing");
+    if (data.views[place].base !== null) mind(id);
     describeEdge(id);
     drawStrip();
   }
@@ -331,9 +383,13 @@
     fill(
       make("h3", {}, view.title),
       make("p", { class: "hint" }, "Choose a state or an arrow, in the drawing or here."),
-      section("How it was made", ...made(current).map(reduction)),
+      section("How it was made", ...made(current).filter((step) => !step.idle).map(reduction), idle(made(current).filter((step) => step.idle))),
       section("Heaviest decision points", heavy.length ? make("ul", { class: "plain" }, ...heavy) : null),
     );
+  }
+
+  function idle(steps) {
+    return steps.length ? make("p", { class: "hint" }, `Changed nothing: ${steps.map((step) => step.title.toLowerCase()).join(", ")}.`) : null;
   }
 
   function reduction(step) {
@@ -357,33 +413,37 @@
       state.value === null ? null : make("p", {}, "Value estimate here, on average: ", make("b", {}, state.value)),
       state.pictures.length ? make("div", { class: "pictures" }, ...state.pictures.map((key) => picture(key, "typical of what is seen"))) : null,
       state.decision ? decision(data.decisions[state.decision]) : null,
-      section("Leads to", leaving(id)),
+      section("Leads to", ways(id, "from", "to")),
+      section("Comes from", ways(id, "to", "from")),
       section("Features while here, median and middle 80 %", ranges(state.features)),
       section("Stays, visits in a row", dwell(state.dwell)),
       section("Where in the episodes", places(state.places)),
-      state.members.length > 1 || codes.length ? section("Machine states", make("p", {}, shown + more, codes.length === 1 ? code(data.codes[codes[0]]) : "")) : null,
+      section("Stands for", make("p", {}, `${shown}${more} of machine.json `, codes.length === 1 ? code(data.codes[codes[0]]) : ""), make("p", { class: "hint" }, data.views[current].numbers)),
     );
   }
 
-  function leaving(id) {
-    const rows = Object.entries(edges()).filter(([, edge]) => edge.from === id);
-    if (!rows.length) return make("p", { class: "hint" }, "Nothing recorded leads on from here.");
-    return make("ul", { class: "ways" }, ...rows.slice(0, 12).map(([edge, row]) => make("li", {},
-      link([`${states()[row.to].label} ${states()[row.to].word}`], () => chooseEdge(current, edge)), " ",
-      make("span", { class: "hint" }, `${row.share}, ${row.count} times`), bar(row.part),
-      make("span", { class: "hint when" }, row.rule || row.symbols.slice(0, 6).map(([symbol]) => symbol).join(", ")))),
-    rows.length > 12 ? make("li", { class: "hint" }, `and ${rows.length - 12} more`) : null);
+  // The ways out of a state, or into it: the other end opens, what is beside it tells of the arrow.
+  function ways(id, here, there) {
+    const rows = Object.entries(edges()).filter(([, edge]) => edge[here] === id), out = here === "from";
+    if (!rows.length) return out ? make("p", { class: "hint" }, "Nothing recorded leads on from here.") : null;
+    const shown = out ? 12 : 6;
+    const end = (row) => (states()[row[there]] ? `${states()[row[there]].label} ${states()[row[there]].word}` : "start");
+    return make("ul", { class: "ways" }, ...rows.slice(0, shown).map(([edge, row]) => make("li", {},
+      states()[row[there]] ? link([end(row)], () => choose(current, row[there], { bring: true })) : end(row), " ",
+      make("span", { class: "hint" }, out ? `${row.share}, ` : ""), link([times(row.count)], () => chooseEdge(current, edge), { class: "link hint", "aria-label": `${times(row.count)}: the arrow` }), out ? bar(row.part) : null,
+      out ? make("span", { class: "hint when" }, row.rule || row.symbols.slice(0, 6).map(([symbol]) => symbol).join(", ")) : null)),
+    rows.length > shown ? make("li", { class: "hint" }, `and ${rows.length - shown} more`) : null);
   }
 
   function describeEdge(id) {
     const edge = edges()[id], from = states()[edge.from];
-    const rows = edge.symbols.map(([symbol, times]) => make("tr", {}, make("td", {}, symbol), make("td", { class: "right" }, times)));
+    const rows = edge.symbols.map(([symbol, many]) => make("tr", {}, make("td", {}, symbol), make("td", { class: "right" }, many)));
     const table = make("table", {}, make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "symbol"), make("th", { scope: "col", class: "right" }, "times"))), make("tbody", {}, ...rows));
     fill(
       closer(),
       make("h3", {}, from ? link([mark(from.actions[0]), ` ${name(edge.from)}`], () => choose(current, edge.from)) : "start", " \u2192 ",
         link([mark(states()[edge.to].actions[0]), ` ${name(edge.to)}`], () => choose(current, edge.to))),
-      make("p", { class: "hint" }, `${edge.count} times, ${edge.share} of the ways out${edge.stochastic ? " \u00b7 a symbol on it also leads elsewhere" : ""}`),
+      make("p", { class: "hint" }, `${times(edge.count)}, ${edge.share} of the ways out${edge.stochastic ? " \u00b7 a symbol on it also leads elsewhere" : ""}`),
       bar(edge.part),
       edge.rule ? section("When", make("p", {}, edge.rule)) : null,
       section("Symbols", rows.length ? table : null, edge.more ? make("p", { class: "hint" }, edge.more) : null),
@@ -424,10 +484,10 @@
   function dwell(bins) {
     if (!bins.length) return null;
     const most = Math.max(...bins.map(([, times]) => times), 1);
-    return make("ol", { class: "bins" }, ...bins.map(([length, times]) => {
+    return make("ol", { class: "bins" }, ...bins.map(([length, many]) => {
       const column = make("span", { class: "column", "aria-hidden": "true" });
-      column.style.height = `${(times / most) * 2.4}rem`;
-      return make("li", { title: `${length}: ${times}` }, column, make("span", { class: "hint" }, length), make("span", { class: "unseen" }, `: ${times} times`));
+      column.style.height = `${(many / most) * 2.4}rem`;
+      return make("li", { title: `${length}: ${many}` }, column, make("span", { class: "hint" }, length), make("span", { class: "unseen" }, `: ${many} times`));
     }));
   }
 
@@ -437,27 +497,37 @@
     all(".hit").forEach((node) => node.classList.remove("hit"));
     const wanted = search.value.trim().toLowerCase();
     if (!wanted) { overview(); return; }
-    const found = matches(wanted);
-    found.forEach(({ node, edge }) => document.getElementById(node ?? edge)?.classList.add("hit"));
+    const found = matches(wanted, current), whole = wholeOf(current);
+    if (whole >= 0) {
+      // A state that is drawn only as part of "other" is opened where all states are.
+      load(whole);
+      const known = new Set(found.map((one) => one.text));
+      found.push(...matches(wanted, whole).filter((one) => !known.has(one.text)));
+    }
+    found.forEach(({ place, node, edge }) => { if (place === current) document.getElementById(node ?? edge)?.classList.add("hit"); });
     unmark();
     chosen = null;
+    const open = (one) => (one.node ? choose(one.place, one.node, { bring: true }) : chooseEdge(one.place, one.edge));
     fill(make("h3", {}, `${found.length} found`), found.length ? make("ul", { class: "plain" }, ...found.slice(0, 60).map((one) => make("li", {},
-      link([one.text], () => (one.node ? choose(current, one.node, { bring: true }) : chooseEdge(current, one.edge))), " ", make("span", { class: "hint" }, one.why))))
+      link([one.text], () => open(one)), " ", make("span", { class: "hint" }, one.why))), found.length > 60 ? make("li", { class: "hint" }, `and ${found.length - 60} more`) : null)
       : make("p", { class: "hint" }, "No state, symbol or rule of this machine has that in it."));
   }
-  function matches(wanted) {
-    const found = [];
+  function matches(wanted, place) {
+    const found = [], view = data.views[place], folded = wholeOf(place) >= 0;
     const member = /^s(\d+)$/.exec(wanted);
-    for (const [node, state] of Object.entries(states())) {
+    for (const [node, state] of Object.entries(view.states)) {
+      if (folded && state.label === "other") continue;
       const own = state.label.toLowerCase() === wanted || `${state.word} ${state.flags}`.toLowerCase().includes(wanted);
       const inside = member && state.members.includes(Number(member[1]));
-      if (own || inside) found.push({ node, text: `${state.label} ${state.word}`, why: inside && !own ? `holds ${wanted.toUpperCase()}` : state.share });
+      if (own || inside) found.push({ place, node, exact: inside || state.label.toLowerCase() === wanted, text: `${state.label} ${state.word}`, why: inside && !own ? `holds ${wanted.toUpperCase()}` : state.share });
     }
-    for (const [edge, row] of Object.entries(edges())) {
+    for (const [edge, row] of Object.entries(view.edges)) {
+      const ends = [view.states[row.from], view.states[row.to]];
+      if (folded && ends.some((state) => state?.label === "other")) continue;
       const symbol = row.names.includes(wanted), rule = row.rule.toLowerCase().includes(wanted);
-      if (symbol || rule) found.push({ edge, text: `${states()[row.from]?.label ?? "start"} \u2192 ${states()[row.to].label}`, why: rule ? row.rule : wanted });
+      if (symbol || rule) found.push({ place, edge, exact: symbol, text: `${ends[0]?.label ?? "start"} \u2192 ${ends[1].label}`, why: rule ? row.rule : wanted });
     }
-    return found;
+    return found.sort((a, b) => Number(b.exact) - Number(a.exact));
   }
   search?.addEventListener("input", find);
   search?.addEventListener("keydown", (event) => {
@@ -650,7 +720,8 @@
   // --- links into the machine --------------------------------------------------------------------------------------------
   function jump(key, node) {
     const place = data.views.findIndex((view) => view.key === key);
-    if (place < 0 || !cameras.has(place)) return;
+    if (place < 0) return;
+    load(place);
     choose(place, node, { bring: true });
   }
   document.querySelectorAll("[data-show]").forEach((one) => one.addEventListener("click", () => jump(one.dataset.show, one.dataset.node)));
@@ -662,14 +733,14 @@
     const match = /^#state=(.+)$/.exec(location.hash);
     if (!match) return;
     const [key, ...rest] = decodeURIComponent(match[1]).split(":");
-    if (!document.getElementById(rest.join(":"))) return;
     jump(key, rest.join(":"));
+    if (chosen?.node !== rest.join(":")) return;
     figure.scrollIntoView();
   }
 
   panels.forEach((one, place) => {
     const viewport = one.querySelector(".viewport");
-    if (viewport) attach(viewport, place);
+    if (viewport?.firstChild) attach(viewport, place);
   });
   show(0);
   window.addEventListener("hashchange", follow);

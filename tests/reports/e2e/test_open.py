@@ -94,7 +94,7 @@ def test_a_report_of_the_gallery_opens_and_plays(browser: Any, path: Path) -> No
     assert all(url.startswith(("file:", "data:")) for url in requests)
 
 
-@pytest.mark.parametrize("name", ["cart_pole", "pong"])
+@pytest.mark.parametrize("name", ["cart_pole", "large"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_barrier(
     browser: Any, request: pytest.FixtureRequest, tmp_path: Path, name: str, scheme: str
@@ -247,10 +247,54 @@ def test_a_drawing_opens_as_a_whole_and_goes_to_its_actual_size(
     full.click()
     until(page, lambda: full.get_attribute("aria-pressed") == "true")
     assert fit.get_attribute("aria-pressed") == "false"
-    pixels = (
-        "(() => { const s = document.querySelector('#view-0 svg'); return s.clientWidth / s.viewBox.baseVal.width })()"
-    )
-    assert page.evaluate(pixels) == pytest.approx(4 / 3, rel=0.01)
+    svg = "document.querySelector('#view-0 svg')"
+    assert page.evaluate(f"{svg}.clientWidth / {svg}.viewBox.baseVal.width") == pytest.approx(4 / 3, rel=0.01)
+
+
+def test_a_large_machine_is_explored_beyond_what_is_drawn(browser: Any, large: ReportData, tmp_path: Path) -> None:
+    visit = Visit(browser, large, tmp_path, viewport={"width": 1300, "height": 900})
+    page, places = visit.page, {view.key: place for place, view in enumerate(large.views)}
+    base, whole = (next(view for view in large.views if view.key == key) for key in ("machine", "machine-whole"))
+    page.get_by_role("tab", name="As extracted").click()
+    assert page.locator(f"#view-{places['machine-whole']} .node").count() == 0
+    drawn = {state.label for state in base.states}
+    hidden = next(state for state in whole.states if state.label not in drawn)
+    search = page.get_by_role("searchbox")
+    search.fill(hidden.label)
+    page.keyboard.press("Enter")
+    assert f"({hidden.label})" in visit.panel.locator("h3").inner_text()
+    node = page.locator(f"#{hidden.node}")
+    until(page, lambda: "chosen" in (node.get_attribute("class") or "") and node.is_visible())
+    assert page.locator(f"#view-{places['machine-whole']} .edge.near").count() >= 1
+    for heading in ("Leads to", "Comes from", "Stands for"):
+        assert heading in visit.panel.inner_text()
+    # From state to state by what it leads to.
+    edge = max((edge for edge in whole.edges if edge.source == hidden.node), key=lambda edge: edge.count)
+    target = next(state for state in whole.states if state.node == edge.target)
+    visit.panel.get_by_role("button", name=f"{target.label} {target.word}", exact=True).first.click()
+    assert f"({target.label})" in visit.panel.locator("h3").inner_text()
+    page.get_by_role("button", name="most visited").locator("visible=true").click()
+    assert page.locator(f"#{base.states[0].node}").is_visible()
+    assert visit.quiet()
+
+
+def test_the_player_lights_a_map_too(browser: Any, large: ReportData, tmp_path: Path) -> None:
+    visit = Visit(browser, large, tmp_path, viewport={"width": 1300, "height": 900})
+    whole = next(view for view in large.views if view.key == "machine-whole")
+    visit.page.get_by_role("tab", name="As extracted").click()
+    visit.page.locator(".extent:not([hidden]) button").nth(1).click()
+    visit.page.get_by_role("slider").fill("40")
+    state = large.episodes[0].states[40]
+    assert lit(visit.page) == {next(one.node for one in whole.states if state in one.members)}
+    assert visit.quiet()
+
+
+def test_a_link_to_a_state_that_only_the_map_shows_opens_it(browser: Any, large: ReportData, tmp_path: Path) -> None:
+    visit = Visit(browser, large, tmp_path)
+    whole = next(view for view in large.views if view.key == "machine-whole")
+    visit.page.goto(f"{visit.page.url.split('#')[0]}#state=machine-whole%3A{whole.states[-1].node}")
+    visit.page.reload()
+    assert f"({whole.states[-1].label})" in visit.panel.locator("h3").inner_text()
 
 
 def test_a_link_to_a_state_opens_it(browser: Any, cart_pole: ReportData, tmp_path: Path) -> None:
