@@ -146,8 +146,9 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Steps between evaluations; else the task's."""
     ppo: dict[str, Any] = {}
     """Settings of PPO that differ from the task's, for example {"gamma": 0.999}."""
-    teacher: Literal["ram"] | None = None
-    """Atari: imitate a script that reads the emulator's memory instead of learning from rewards."""
+    teacher: Literal["ram", "oracle"] | None = None
+    """Not rewards but answers: of a script that reads the memory of an Atari game (ram), or the right ones of a memory
+    task such as moorelens/Tracker-v0 (oracle)."""
     imitation: dict[str, Any] = {}
     """Settings of the imitation that differ from the usual ones."""
     start: str | None = None

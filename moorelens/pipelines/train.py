@@ -32,6 +32,10 @@ from moorelens.stats import estimate
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 120.0
+_LEARNED = {
+    "ram": "Learned by imitation: it saw single frames, its teacher the emulator's memory.",
+    "oracle": "Learned from the right answer at every step, with noise on its memory.",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,12 +133,12 @@ def make_card(trainer: Training, policy: GRUPolicy | LSTMPolicy) -> Card:
     words = [
         f"Chosen by its mean return on {chosen} selection seeds; the 30 held-out seeds were played for this card only."
     ]
-    if trainer.teacher is not None:
-        words.append("Learned by imitation: it saw single frames, its teacher the emulator's memory.")
+    if trainer.config.teacher is not None:
+        words.append(_LEARNED[trainer.config.teacher])
     if trainer.target is not None and held_out.score.mean < trainer.target:
         words.append(f"Below the target of {trainer.target:g}.")
     return Card(
-        name=trainer.config.env.removeprefix("ALE/").rsplit("-v", 1)[0].lower(),
+        name=trainer.config.env.rsplit("/", 1)[-1].rsplit("-v", 1)[0].lower(),
         env=trainer.config.env,
         preprocessing="mmn: one 80 x 80 grey frame, frameskip 4" if atari else "none: the observation vector",
         algorithm=trainer.algorithm,

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from moorelens.errors import RunFolderError
-from moorelens.policies.training.config import ImitationSettings, PPOSettings, TrainConfig
+from moorelens.policies.training.config import TrainConfig
 
 FORMAT = "moorelens.training/1"
 _KEY = "moorelens"
@@ -124,7 +124,7 @@ def under(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tens
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def fingerprint(config: TrainConfig, settings: PPOSettings | ImitationSettings, total: int) -> str:
+def fingerprint(config: TrainConfig, settings: msgspec.Struct, total: int) -> str:
     """Return what must stay equal for a training to go on: how long a slice is, and who watches, may change."""
     plain = msgspec.structs.replace(config, max_minutes=None, tensorboard=False, device="cpu", steps=total)
     plain = msgspec.structs.replace(plain, ppo=None, imitation=None)

@@ -68,7 +68,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     and training episodes. `max_minutes`: stop in order after so long; the same command continues. `cell`, `units`: the
     memory. `target`: stop once the mean return on the selection seeds reaches it in three evaluations in a row (None:
     the task's). `evaluate_every`: steps between evaluations (None: the task's). `device`: cpu, cuda or auto. `teacher`:
-    imitate a script that reads the emulator's memory (`ram`, Atari only) instead of learning from rewards.
+    imitate a script that reads the emulator's memory (`ram`, Atari only), or learn the right answers of a memory task
+    (`oracle`), instead of learning from rewards.
     `start`: begin with the weights of this policy (`zoo:NAME` or a native file of the same shape).
     """
 
@@ -82,7 +83,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     evaluate_every: int | None = None
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     tensorboard: bool = False
-    teacher: Literal["ram"] | None = None
+    teacher: Literal["ram", "oracle"] | None = None
     start: str | None = None
     ppo: PPOSettings | None = None
     imitation: ImitationSettings | None = None

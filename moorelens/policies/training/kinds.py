@@ -1,4 +1,4 @@
-"""The two ways of training, and what they have in common."""
+"""The ways of training, and what they have in common."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from moorelens.envs.config import EnvironmentRequest
 from moorelens.errors import OptionError
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy
 from moorelens.policies.training.config import ImitationSettings, PPOSettings, TrainConfig
+from moorelens.policies.training.supervised import TeachSettings
 
 
 class Training(Protocol):
-    """A training that is made in slices: `Trainer` (rewards) or `Imitator` (a teacher)."""
+    """A training that is made in slices: `Trainer` (rewards), `Imitator` (a teacher that plays) or `OracleTraining`."""
 
     algorithm: str
     teacher: str | None
@@ -28,7 +29,7 @@ class Training(Protocol):
     best_policy: GRUPolicy | LSTMPolicy | None
 
     @property
-    def settings(self) -> PPOSettings | ImitationSettings:
+    def settings(self) -> PPOSettings | ImitationSettings | TeachSettings:
         """Its hyper-parameters."""
         ...
 
@@ -73,6 +74,10 @@ def open_training(config: TrainConfig, *, tensorboard: str | None = None) -> Tra
             "A training on --device cuda needs a GPU and torch finds none here: choose --device auto or cpu, or carry "
             "the training to a machine that has one (scripts/zoo-pack)."
         )
+    if config.teacher == "oracle":
+        from moorelens.policies.training.oracle import OracleTraining
+
+        return OracleTraining(config)
     if config.teacher is not None:
         from moorelens.policies.training.imitation import Imitator
 

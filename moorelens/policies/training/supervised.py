@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -65,32 +65,60 @@ class Taught(NamedTuple):
     accuracy: Accuracy
 
 
+class Teaching:
+    """A policy that learns the answers of `lesson`, in slices; equal settings and seeds give equal weights."""
+
+    def __init__(
+        self, lesson: Lesson, settings: TeachSettings, *, seed: int, cell: Literal["gru", "lstm"] = "gru"
+    ) -> None:
+        self.lesson, self.settings = lesson, settings
+        self.lessons, self.checks = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
+        self.generator = torch.Generator().manual_seed(seed)
+        self.policy = new_policy(lesson, settings, generator=self.generator, cell=cell)
+        self.optimiser = torch.optim.Adam(self.policy.parameters(), lr=settings.learning_rate)
+        self.updates, self.length, self.right, self.shown = 0, settings.shortest, 0, 0
+        self.accuracy = Accuracy(0.0, 0.0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all answers were right often enough, or the updates are used up."""
+        return self.right == self.settings.patience or self.updates == self.settings.updates
+
+    def advance(self) -> None:
+        """Learn until the policy is judged next."""
+        settings = self.settings
+        while self.updates < settings.updates:
+            batch = draw_lesson(self.lesson, self.lessons, n=settings.batch, longest=self.length)
+            _, logits = unroll(self.policy, batch, noise=settings.noise, generator=self.generator)
+            take_step(self.optimiser, answer_loss(logits, batch), clip=settings.clip)
+            self.updates, self.shown = self.updates + 1, self.shown + int(batch.mask.sum())
+            if self.updates % settings.check_every == 0:
+                break
+        else:
+            return
+        check = draw_lesson(self.lesson, self.checks, n=4 * settings.batch, longest=self.length)
+        self.accuracy = judge(self.policy, check)
+        whole = self.accuracy.sequences == 1.0 and self.length == settings.longest
+        self.right = self.right + 1 if whole else 0
+        if not self.finished and self.accuracy.steps > 0.98:
+            self.length = min(settings.longest, self.length + self.length // 2)
+
+
 def teach(lesson: Lesson, settings: TeachSettings, *, seed: int, progress: Progress | None = None) -> Taught:
     """Return a policy that learned the answers of `lesson`; equal settings and seeds give equal weights."""
-    rng, checks = np.random.default_rng([seed, 1]), np.random.default_rng([seed, 2])
-    generator = torch.Generator().manual_seed(seed)
-    policy = new_policy(lesson, settings, generator=generator)
-    optimiser = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate)
-    length, right, accuracy = settings.shortest, 0, Accuracy(0.0, 0.0)
+    teaching = Teaching(lesson, settings, seed=seed)
     with (progress or NullProgress()).task(f"teaching {lesson.task}", total=settings.updates) as task:
-        for update in range(settings.updates):
-            batch = draw_lesson(lesson, rng, n=settings.batch, longest=length)
-            _, logits = unroll(policy, batch, noise=settings.noise, generator=generator)
-            take_step(optimiser, answer_loss(logits, batch), clip=settings.clip)
-            task.advance()
-            if (update + 1) % settings.check_every:
-                continue
-            accuracy = judge(policy, draw_lesson(lesson, checks, n=4 * settings.batch, longest=length))
-            task.note(f"{accuracy.steps:.1%} right over {length} steps")
-            right = right + 1 if accuracy.sequences == 1.0 and length == settings.longest else 0
-            if right == settings.patience:
-                return Taught(policy, update + 1, accuracy)
-            if accuracy.steps > 0.98:
-                length = min(settings.longest, length + length // 2)
-    return Taught(policy, settings.updates, accuracy)
+        while not teaching.finished:
+            before, length = teaching.updates, teaching.length
+            teaching.advance()
+            task.advance(teaching.updates - before)
+            task.note(f"{teaching.accuracy.steps:.1%} right over {length} steps")
+    return Taught(teaching.policy, teaching.updates, teaching.accuracy)
 
 
-def new_policy(lesson: Lesson, settings: TeachSettings, *, generator: torch.Generator) -> GRUPolicy | LSTMPolicy:
+def new_policy(
+    lesson: Lesson, settings: TeachSettings, *, generator: torch.Generator, cell: Literal["gru", "lstm"] = "gru"
+) -> GRUPolicy | LSTMPolicy:
     """Return an untaught policy for the task of `lesson`."""
     language = lesson.language
     width = 1 if language.n_symbols <= 2 or lesson.tomita is None else language.n_symbols
@@ -99,7 +127,7 @@ def new_policy(lesson: Lesson, settings: TeachSettings, *, generator: torch.Gene
         observation_shape=(width,),
         observation_dtype="float32",
         action_names=action_names(lesson.env_id, language.n_actions),
-        architecture=Architecture(sizes=settings.sizes, units=settings.units, critic=False),
+        architecture=Architecture(sizes=settings.sizes, cell=cell, units=settings.units, critic=False),
     )
     initialise(policy, generator=generator, actor_gain=1.0)
     return policy
