@@ -8,6 +8,7 @@ from moorelens.cli.verbs import Verb
 from moorelens.errors import OptionError
 
 _EXPLAIN = "moorelens.cli.image_explain"
+_STUDY = "moorelens.cli.image_study"
 METHODS: dict[str, Verb] = {
     "igos": Verb("a small mask that takes the answer away", "", f"{_EXPLAIN}:igos"),
     "igos+": Verb("one that is also enough by itself", "", f"{_EXPLAIN}:igos_plus"),
@@ -18,6 +19,8 @@ METHODS: dict[str, Verb] = {
     "smoothgrad": Verb("the gradient over noisy copies", "", f"{_EXPLAIN}:smoothgrad"),
     "occlusion": Verb("one window after another hidden", "", f"{_EXPLAIN}:occlusion"),
     "perturbation": Verb("one soft spot after another hidden", "", f"{_EXPLAIN}:perturbation"),
+    "count": Verb("several models compared: small parts that suffice", "", f"{_STUDY}:count"),
+    "crosstest": Verb("several models compared: maps shown to each other", "", f"{_STUDY}:crosstest"),
 }
 
 

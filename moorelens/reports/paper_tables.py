@@ -32,8 +32,8 @@ def paper_tables(data: ReportData) -> dict[str, bytes]:
     """
     files: dict[str, bytes] = {}
     for key, table in tables(data).items():
-        files[f"{FOLDER}{key}.csv"] = _csv(table)
-        files[f"{FOLDER}{key}.tex"] = _latex(table)
+        files[f"{FOLDER}{key}.csv"] = table_csv(table)
+        files[f"{FOLDER}{key}.tex"] = table_latex(table)
     if data.seed_returns:
         files[f"{FOLDER}seeds.csv"] = _rows(
             ["protocol", "player", "seed", "return"],
@@ -129,7 +129,8 @@ def _between(score: Score) -> str:
     return span(score.low, score.high)
 
 
-def _csv(table: Table) -> bytes:
+def table_csv(table: Table) -> bytes:
+    """Return a table as CSV: plain numbers where a cell holds one."""
     noted = any(cell.note for row in table.rows for cell in row)
     head = [column.title for column in table.columns]
     rows = ([_value(cell) for cell in row] + _notes(row, noted) for row in table.rows)
@@ -163,7 +164,8 @@ def _rows(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _latex(table: Table) -> bytes:
+def table_latex(table: Table) -> bytes:
+    """Return a table as LaTeX, which needs the package booktabs."""
     head = [latex(column.title) for column in table.columns]
     align = "".join("l" if column.align == "left" else "r" for column in table.columns)
     rows = [[cell.text for cell in row] for row in table.rows]

@@ -16,6 +16,7 @@ from moorelens.reports.data import ReportData
 from moorelens.reports.evaluation import Evaluation
 from moorelens.reports.image import Explanation, ImagesSummary
 from moorelens.reports.pruning import Pruning
+from moorelens.reports.study import CountSummary, CrosstestSummary
 from moorelens.reports.summary import Record, RunSummary
 
 RECORDS: dict[str, type[Record]] = {
@@ -25,6 +26,8 @@ RECORDS: dict[str, type[Record]] = {
     "pruning": Pruning,
     "image": Explanation,
     "images": ImagesSummary,
+    "image-count": CountSummary,
+    "image-crosstest": CrosstestSummary,
 }
 
 

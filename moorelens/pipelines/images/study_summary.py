@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +9,7 @@ from moorelens.pipelines.images.study_config import CountConfig, CrosstestConfig
 from moorelens.pipelines.images.study_records import CountRecord, CrossRecord
 from moorelens.pipelines.images.study_subject import Study
 from moorelens.pipelines.images.study_work import MODES, RANDOM, TRUTH, bins_of
+from moorelens.reports.format import plural
 from moorelens.reports.study import (
     CountSummary,
     CrosstestSummary,
@@ -33,7 +33,7 @@ MEASURES = (
     ("mean_size", "Patches of an MSE", "patches"),
     ("mses", "MSEs", "sets"),
     ("disjoint", "MSEs that share no patch", "sets"),
-    ("apart", "MSEs that share few patches", "sets"),
+    ("apart", "MSEs of which no two share more than {overlap}", "sets"),
     ("union", "Patches in any MSE", "patches"),
     ("drop", "Fall by a patch taken away", "share"),
 )
@@ -68,7 +68,7 @@ def count_summary(head: StudyHead, records: list[CountRecord], config: CountConf
         head=head,
         compared=len(whole),
         searches=tuple(_searches(found) for found in by_model.values()),
-        measures=tuple(_measure(kept, *what, seed=config.seed) for what in MEASURES) if whole else (),
+        measures=tuple(_measure(kept, *what, config=config) for what in MEASURES) if whole else (),
         bins=bins,
         histogram=tuple(
             tuple(_estimate([record.histogram[bin_] for record in found], config.seed) for bin_ in range(len(bins)))
@@ -91,14 +91,14 @@ def _searches(found: list[CountRecord]) -> SearchFacts:
     )
 
 
-def _measure(kept: dict[str, list[CountRecord]], key: str, title: str, unit: str, *, seed: int) -> Measure:
+def _measure(kept: dict[str, list[CountRecord]], key: str, title: str, unit: str, *, config: CountConfig) -> Measure:
     values = {name: [float(getattr(record, key)) for record in found] for name, found in kept.items()}
     return Measure(
         key=key,
-        title=title,
+        title=title.format(overlap=plural(config.overlap, "patch", "patches")),
         unit=unit,
-        models=tuple(spread(sample, seed=seed) for sample in values.values()),
-        tests=paired_tests(values, seed=seed),
+        models=tuple(spread(sample, seed=config.seed) for sample in values.values()),
+        tests=paired_tests(values, seed=config.seed),
     )
 
 
@@ -177,8 +177,3 @@ def _transfers(
         )
         for (judge, row), difference, p, corrected in zip(pairs, differences, raw, holm(raw), strict=True)
     )
-
-
-def decode_records(data: bytes, kind: type[CountRecord] | type[CrossRecord]) -> list[CountRecord] | list[CrossRecord]:
-    """Return the records of a finished shard."""
-    return msgspec.json.decode(data, type=list[kind])  # type: ignore[valid-type]

@@ -1,0 +1,197 @@
+"""The page of a study: one HTML file without a script, nothing loaded, nothing sent."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+from moorelens.reports.format import count, listed, number, plural
+from moorelens.reports.html import environment, stylesheet
+from moorelens.reports.study import CountSummary, CrosstestSummary, StudyHead
+from moorelens.reports.study_figures import landscape_svg, matrix_svg, measures_svg
+from moorelens.reports.study_tables import p_text, study_tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """A picture as a model was shown it, as PNG, and what it is."""
+
+    caption: str
+    png: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One picture of the study, and what of it was shown to models."""
+
+    title: str
+    pictures: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Words:
+    kicker: str
+    title: str
+    lede: str
+    limits: tuple[str, ...]
+
+
+def render_study(summary: CountSummary | CrosstestSummary, examples: tuple[Example, ...]) -> bytes:
+    """Return `report.html`, the same bytes for the same data; every string from outside is escaped."""
+    style, policy = stylesheet()
+    words = _count_words(summary) if isinstance(summary, CountSummary) else _crosstest_words(summary)
+    text = environment().get_template("study.html.j2").render(
+        style=style,
+        policy=policy,
+        words=words,
+        page={"tables": study_tables(summary)},
+        facts=_facts(summary.head, summary.compared),
+        findings=findings(summary),
+        figures=_figures(summary),
+        examples=[
+            {"title": one.title, "pictures": [(shown.caption, _base64(shown.png)) for shown in one.pictures]}
+            for one in examples
+        ],
+        skipped=summary.head.skipped,
+        settings=[(name.replace("_", " "), _setting(value)) for name, value in sorted(summary.head.settings.items())],
+        models=[(one.name, one.reference, one.identity[:16]) for one in summary.head.models],
+    )  # fmt: skip
+    return text.encode("utf-8")
+
+
+def findings(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str]]:
+    """Return what the numbers say, as (question, answer in a sentence), differences that may be chance included."""
+    return _count_findings(summary) if isinstance(summary, CountSummary) else _crosstest_findings(summary)
+
+
+_QUESTIONS = {
+    "sub_explanations": "Which model needs parts jointly (has many sub-explanations)?",
+    "disjoint": "Which model is content with any of several parts (has more MSEs that share nothing)?",
+    "mean_size": "Which model needs more patches?",
+}
+
+
+def _count_findings(summary: CountSummary) -> list[tuple[str, str]]:
+    names = [model.name for model in summary.head.models]
+    found = []
+    for measure in summary.measures:
+        if measure.key not in _QUESTIONS:
+            continue
+        ranked = sorted(zip(names, measure.models, strict=True), key=lambda pair: -pair[1].mean.mean)
+        words = listed([f"{name} {number(one.mean.mean)} (median {number(one.median)})" for name, one in ranked])
+        clear = [f"{test.first} from {test.second}" for test in measure.tests if test.p_holm < 0.05]
+        told = "no pair can be told apart (Holm, 5 %)" if not clear else f"told apart (Holm, 5 %): {listed(clear)}"
+        found.append((_QUESTIONS[measure.key], f"{words}; {told}." if len(names) > 1 else f"{words}."))
+    cut = sum(one.count_cut or one.search_cut for one in summary.searches)
+    if cut:
+        found.append(
+            (
+                "Was anything cut short?",
+                f"In {count(sum(one.search_cut for one in summary.searches))} searches and "
+                f"{count(sum(one.count_cut for one in summary.searches))} counts the budget ended; these numbers are "
+                "lower bounds, and a model with larger sets loses more by that.",
+            )
+        )
+    return found
+
+
+def _crosstest_findings(summary: CrosstestSummary) -> list[tuple[str, str]]:
+    insertion = summary.matrices[0]
+    names = [model.name for model in summary.head.models]
+    random = [one for one in summary.transfers if one.map == "random"]
+    better = [one.judge for one in random if one.difference.mean > 0 and one.p_holm < 0.05]
+    found = [
+        (
+            "Is a map worth more to its own model than chance?",
+            f"To {listed(better)}: yes." if better else "To none of them at 5 % (Holm).",
+        )
+    ]
+    if better and len(better) < len(names):
+        rest = [name for name in names if name not in better]
+        found[0] = (found[0][0], f"{found[0][1]} To {listed(rest)}: not at 5 % (Holm).")
+    lines = []
+    for column, judge in enumerate(names):
+        others = [(insertion.relative[row][column], names[row]) for row in range(len(names)) if row != column]
+        if others:
+            best, name = max(others)
+            test = next(one for one in summary.transfers if one.judge == judge and one.map == name)
+            lines.append(f"{judge} gets {number(100 * best)} % of its own from {name} (p {p_text(test.p_holm)})")
+    if lines:
+        found.append(("Whose map serves a model best, after its own?", f"{'; '.join(lines)}."))
+    return found
+
+
+def _figures(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str]]:
+    if isinstance(summary, CountSummary):
+        words = "Mean with its 95 % interval (mark and line), and median (stroke), of each model."
+        return [(measures_svg(summary, paper=False), words)] if summary.measures else []
+    figures = [
+        (matrix_svg(summary, paper=False), "Mean area, with its 95 % interval below it; a model's own map is framed.")
+    ]
+    if summary.landscape is not None:
+        names = [model.name for model in summary.head.models]
+        found = summary.landscape
+        words = f"Models that serve each other lie near each other; the plane shows {number(100 * found.shown)} % of "
+        words += "the squared distances."
+        if found.negative > 0.01:
+            words += f" {number(100 * found.negative)} % of the weight is of directions that no plane shows."
+        figures.append((landscape_svg(found, names, paper=False), words))
+    return figures
+
+
+def _count_words(summary: CountSummary) -> _Words:
+    return _Words(
+        kicker="MooreLens \u00b7 sub-explanations counted",
+        title="Do models need parts jointly, or any of several?",
+        lede=(
+            f"{plural(len(summary.head.models), 'model')} on {plural(summary.compared, 'picture')} that all of them "
+            "get right: small parts of each picture that suffice for its class, and what is left of them when patches "
+            "are taken away."
+        ),
+        limits=(
+            "Counts grow as two to the power of a set's size, so one large set can dominate a mean: read the medians.",
+            "They depend on how many sufficient sets the search happened to find, on the baseline and on the grid, "
+            "which are the same for all models; and the share of the full probability rewards a badly calibrated "
+            "model.",
+            "A difference between two networks is one between these weights, not yet between their architectures.",
+        ),
+    )
+
+
+def _crosstest_words(summary: CrosstestSummary) -> _Words:
+    return _Words(
+        kicker="MooreLens \u00b7 heat maps cross-tested",
+        title="Does what matters to one model serve another?",
+        lede=(
+            f"{plural(len(summary.head.models), 'model')} on {plural(summary.compared, 'picture')} that all of them "
+            "get right: the regions of each model's heat map are shown to all, and the area under the probability of "
+            "the label is compared."
+        ),
+        limits=(
+            "A map that serves its own model badly says as much about the explainer as about the model.",
+            "Pictures that show a region in a blur are unlike what the models were trained on, the more so the "
+            "smaller the region.",
+            "A difference between two networks is one between these weights, not yet between their architectures.",
+        ),
+    )
+
+
+def _facts(head: StudyHead, compared: int) -> list[tuple[str, str]]:
+    return [
+        ("models", str(len(head.models))),
+        ("pictures", f"{count(head.pictures)} ({'bundled task' if head.bundled else 'folder'} {head.source})"),
+        ("all models right", count(head.correct)),
+        ("compared", count(compared)),
+        ("seed", str(head.settings["seed"])),
+    ]
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "\u2013"
+    return "yes" if value is True else "no" if value is False else str(value)

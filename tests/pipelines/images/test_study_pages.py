@@ -1,0 +1,111 @@
+"""What a study writes for people and papers: valid against its schema, self-contained, and every string escaped."""
+
+from __future__ import annotations
+
+import re
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import jsonschema
+import msgspec
+import pytest
+
+from moorelens.pipelines.images.study import run_count, run_crosstest
+from moorelens.pipelines.images.study_config import CountConfig, CrosstestConfig
+from moorelens.reports.schema import load_schema
+from moorelens.reports.study import CountSummary, decode_study, encode_study
+from moorelens.reports.study_html import Example, Shown, render_study
+from moorelens.reports.study_tables import study_table_files, study_tables
+
+sys.path.insert(0, str(Path(__file__).parent))
+from study_world import make_world  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    make_world(folder, count=2)
+    common = {"models": "spots:either,spots:both", "images": "pictures", "baseline": "grey"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delitem(sys.modules, "spots", raising=False)
+        run_count(msgspec.convert({**common, "grid": 3, "out": "count"}, CountConfig))
+        cross = {**common, "cells": 6, "explainer": "occlusion", "settings": {"size": 4}, "out": "crosstest"}
+        run_crosstest(msgspec.convert(cross, CrosstestConfig))
+    sys.modules.pop("spots", None)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["count", "crosstest"])
+def test_summaries_validate_against_the_shipped_schemas(made: Path, kind: str) -> None:
+    document = msgspec.json.decode((made / kind / "summary.json").read_bytes())
+    jsonschema.validate(document, load_schema(f"image-{kind}"))
+    assert document["format"] == f"moorelens.image-{kind}/1"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "more": 1}, load_schema(f"image-{kind}"))
+    text = (made / kind / "summary.json").read_text()
+    assert str(made) not in text
+    assert str(made) not in (made / kind / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize("kind", ["count", "crosstest"])
+def test_pages_load_nothing(made: Path, kind: str) -> None:
+    page = (made / kind / "report.html").read_text("utf-8")
+    assert page.lstrip().startswith("<!DOCTYPE html>")
+    assert "Content-Security-Policy" in page
+    assert "default-src 'none'" in page
+    assert "<script" not in page
+    assert " style=" not in page
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert re.findall(r"https?://[^\s\"<]+", page) == ["http://www.w3.org/2000/svg"] * page.count("<svg")
+    assert page.count("<img ") == page.count(' alt="')
+
+
+@pytest.mark.parametrize("name", ["count/measures.svg", "crosstest/matrix.svg", "crosstest/map.svg"])
+def test_drawings_are_svg_that_names_every_model(made: Path, name: str) -> None:
+    root = ET.fromstring((made / name).read_text("utf-8"))
+    words = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"either", "both"} <= words
+    assert root.get("aria-label")
+
+
+def test_tables_are_written_in_three_forms(made: Path) -> None:
+    for kind, keys in (
+        ("count", {"measures", "tests", "histogram", "searches"}),
+        ("crosstest", {"insertion", "deletion", "relative", "transfers", "models"}),
+    ):
+        names = {path.name for path in (made / kind / "tables").iterdir()}
+        assert names == {f"{key}.{ending}" for key in keys for ending in ("csv", "tex", "md")}
+    markdown = (made / "count" / "tables" / "measures.md").read_text()
+    assert "| Sub-explanations | either | 1 | 1 to 1 | 1 | 1 to 1 |" in markdown
+    assert r"\toprule" in (made / "crosstest" / "tables" / "insertion.tex").read_text()
+
+
+def hostile(made: Path) -> CountSummary:
+    summary = decode_study((made / "count" / "summary.json").read_bytes(), CountSummary)
+    evil = '<script>alert("x")</script>'
+    first = msgspec.structs.replace(summary.head.models[0], name=evil, reference=evil)
+    head = msgspec.structs.replace(
+        summary.head, models=(first, summary.head.models[1]), source=evil, skipped=((evil, evil),)
+    )
+    return msgspec.structs.replace(summary, head=head)
+
+
+def test_names_from_outside_are_escaped(made: Path) -> None:
+    summary = hostile(made)
+    example = Example(title="<b>title</b>", pictures=(Shown(caption='"><img src=x>', png=b"\x89PNG"),))
+    page = render_study(summary, (example,)).decode()
+    assert "<script" not in page
+    assert "<b>title" not in page
+    assert "<img src=x" not in page
+    assert page == render_study(summary, (example,)).decode()
+    files = study_table_files(summary)
+    assert all(b"\n" in data for data in files.values())
+
+
+def test_a_summary_survives_its_file(made: Path) -> None:
+    data = (made / "count" / "summary.json").read_bytes()
+    summary = decode_study(data, CountSummary)
+    assert encode_study(summary) == data
+    assert [table.number for table in study_tables(summary).values()] == [1, 2, 3, 4]
