@@ -19,6 +19,7 @@ METHODS: dict[str, Verb] = {
     "smoothgrad": Verb("the gradient over noisy copies", "", f"{_EXPLAIN}:smoothgrad"),
     "occlusion": Verb("one window after another hidden", "", f"{_EXPLAIN}:occlusion"),
     "perturbation": Verb("one soft spot after another hidden", "", f"{_EXPLAIN}:perturbation"),
+    "sag": Verb("small parts that are enough alone, as a graph", "", "moorelens.cli.image_sag:sag"),
     "count": Verb("several models compared: small parts that suffice", "", f"{_STUDY}:count"),
     "crosstest": Verb("several models compared: maps shown to each other", "", f"{_STUDY}:crosstest"),
 }

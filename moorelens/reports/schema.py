@@ -17,15 +17,17 @@ from moorelens.reports.evaluation import Evaluation
 from moorelens.reports.image import Explanation, ImagesSummary
 from moorelens.reports.pruning import Pruning
 from moorelens.reports.study import CountSummary, CrosstestSummary
-from moorelens.reports.summary import Record, RunSummary
+from moorelens.reports.summary import RunSummary
+from moorelens.saliency.sets.sag import SAG
 
-RECORDS: dict[str, type[Record]] = {
+RECORDS: dict[str, type[msgspec.Struct]] = {
     "summary": RunSummary,
     "report-data": ReportData,
     "evaluation": Evaluation,
     "pruning": Pruning,
     "image": Explanation,
     "images": ImagesSummary,
+    "sag": SAG,
     "image-count": CountSummary,
     "image-crosstest": CrosstestSummary,
 }
