@@ -78,14 +78,9 @@ def findings(summary: ImagesSummary) -> list[tuple[str, str]]:
     if summary.left_out:
         names = [one.file for one in summary.left_out]
         shown = listed([*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])])
-        made.append(
-            ("What was left out?", f"{plural(len(names), 'file')} that {_are(len(names))} no pictures: {shown}.")
-        )
+        what = "1 file that is no picture" if len(names) == 1 else f"{count(len(names))} files that are no pictures"
+        made.append(("What was left out?", f"{what}: {shown}."))
     return made
-
-
-def _are(number_: int) -> str:
-    return "is" if number_ == 1 else "are"
 
 
 def _row(row: ImageRow) -> dict[str, Any]:

@@ -10,7 +10,16 @@ from pathlib import Path
 import torch
 
 from moorelens.errors import ImageError, OptionError
-from moorelens.pipelines.images.config import ImageConfig, image_out, numbers_of, recorded_image, size_of
+from moorelens.pipelines.images.config import (
+    METHODS,
+    GradCAMImageConfig,
+    ImageConfig,
+    image_out,
+    numbers_of,
+    recorded_image,
+    settings_of,
+    size_of,
+)
 from moorelens.pipelines.images.samples import Sample, bundled_samples, folder_names
 from moorelens.runs.hashing import digest, digest_bytes
 from moorelens.runs.manifest import Header, make_header
@@ -25,6 +34,8 @@ from moorelens.saliency.images.loading import (
 )
 from moorelens.saliency.images.models import ImageModel, identity
 from moorelens.saliency.images.opening import DEFAULT, open_model
+from moorelens.saliency.registry import make_explainer
+from moorelens.saliency.scores import submodule
 
 BUNDLED = "bundled:"
 
@@ -72,6 +83,10 @@ def open_image_job(config: ImageConfig, *, method: str) -> ImageJob:
     """Understand a request; raises `RequestError` for what is wrong in it, before anything is written."""
     device = device_of(config)
     model = model_of(config)
+    if method in METHODS:  # what is built on this job for another purpose checks its own settings
+        make_explainer(METHODS[method][1], **settings_of(config))
+    if isinstance(config, GradCAMImageConfig) and config.layer is not None:
+        submodule(model.module, config.layer)
     target = None if config.class_ is None else class_of(model, config.class_)
     single, sources, skipped = sources_of(config, model)
     model.module.to(device)

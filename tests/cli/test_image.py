@@ -1,0 +1,148 @@
+"""`moorelens image`: its help, what it prints, and every mistake in one sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from moorelens.cli.image import METHODS
+from moorelens.reports.schema import load_schema
+from tests.cli.support import refused, run
+
+HERE = "tests.saliency.images.factories"
+MINE = ("gradcam", "ig", "igos", "igos+", "igos++", "occlusion", "perturbation", "rise", "smoothgrad")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    pixels = np.full((32, 32, 3), 30, np.uint8)
+    pixels[8:16, 8:16] = 250
+    Image.fromarray(pixels).save(tmp_path / "light.png")
+    return str(tmp_path / "light.png")
+
+
+def test_the_methods_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["image", "--help"], ["image"], ["help", "image"]):
+        shell = run(capsys, *arguments)
+        assert shell.code == 0
+        assert all(f"\n  {method}" in shell.out for method in METHODS)
+        assert max(map(len, shell.out.splitlines())) <= 89
+    assert set(MINE) <= set(METHODS)
+
+
+@pytest.mark.parametrize("method", MINE)
+def test_each_method_has_a_help_page(
+    method: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shell = run(capsys, "image", method, "--help")
+    assert shell.code == 0
+    for option in (
+        "--model",
+        "--image",
+        "--class ",
+        "--baseline",
+        "--mean",
+        "--std",
+        "--steps",
+        "--max-batch",
+        "--json",
+    ):
+        assert option in shell.out
+    assert ("--size" in shell.out) == (method in ("igos", "igos+", "igos++", "rise"))
+    assert max(map(len, shell.out.splitlines()[1:])) <= 80
+
+
+def test_one_picture_is_answered_in_words_and_files(
+    picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    shell = run(capsys, "image", "occlusion", "--model", f"{HERE}:lights", "--image", picture, "--out", str(out))
+    assert shell.code == 0
+    assert "lights says left" in shell.out
+    assert "Hiding the first" in shell.out
+    shown = shell.out.splitlines()[-4:]
+    assert all(Path(line).is_file() for line in shown)
+    assert shown[0] == str(out / "report.html")
+
+
+def test_json_is_one_document_alone(picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ("image", "ig", "--model", f"{HERE}:lights", "--path-steps", "4", "--steps", "4", "--json")
+    shell = run(capsys, *common, "--image", picture, "--out", str(tmp_path / "one"))
+    jsonschema.validate(json.loads(shell.out), load_schema("image"))
+    assert shell.out.encode() == (tmp_path / "one/explanation.json").read_bytes()
+    many = run(capsys, *common, "--image", str(Path(picture).parent), "--out", str(tmp_path / "../many"))
+    jsonschema.validate(json.loads(many.out), load_schema("images"))
+
+
+def test_a_folder_is_answered_in_a_table(picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    arguments = ("--model", f"{HERE}:lights", "--image", str(tmp_path), "--out", str(tmp_path / "../table"), "-q")
+    shell = run(capsys, "image", "gradcam", *arguments)
+    assert (shell.code, shell.err) == (0, "")
+    assert "light.png" in shell.out and "1 file that is no picture: notes.txt" in shell.out
+    assert shell.out.rstrip().endswith("summary.json")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["surely"], "is followed by a method"),
+        (["gradcm"], "did you mean `gradcam`"),
+        (["ig", "--model", "no.such:factory", "--image", "PICTURE"], "cannot be imported"),
+        (["ig", "--model", f"{HERE}:raises", "--image", "PICTURE"], "weights here"),
+        (["ig", "--model", f"{HERE}:leaves", "--image", "PICTURE"], "SystemExit"),
+        (["ig", "--model", f"{HERE}:text", "--image", "PICTURE"], "returned a str"),
+        (["ig", "--model", f"{HERE}:nan", "--image", "PICTURE"], "NaN"),
+        (["ig", "--model", f"{HERE}:maps", "--image", "PICTURE"], "logits (N, K)"),
+        (["ig", "--model", f"{HERE}:wrong_names", "--image", "PICTURE"], "3 outputs and 2 names"),
+        (["ig", "--model", f"{HERE}:seven", "--image", "PICTURE"], "reads 7"),
+        (["ig", "--model", f"{HERE}:grey", "--channels", "3", "--image", "PICTURE"], "failed on one"),
+        (["ig", "--model", f"{HERE}:sized", "--image", "PICTURE"], "--model-args"),
+        (["ig", "--model", f"{HERE}:sized", "--model-args", "[1]", "--image", "PICTURE"], "JSON object"),
+        (["ig", "--model", f"{HERE}:lights"], "add --image"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "absent.png"], "No such file"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "TEXT"], "is no picture"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "EMPTY"], "holds no file"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--class", "cat"], "it has left, right, nothing"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--mean", "0.5,0.5"], "for each of the 3 channels"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--std", "0"], "positive standard deviation"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--std", "a"], "--std is one number"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--input-size", "8"], "--input-size"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--classes", "absent.txt"], "cannot be read"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--baseline", "blurr"], "did you mean blur"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--steps", "0"], "--steps must be"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--max-batch", "0"], "--max-batch must be"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--path-steps", "0"], "at least 1"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--size", "7"], "Unrecognized"),
+        (["igos", "--model", f"{HERE}:lights", "--image", "PICTURE", "--size", "big"], "--size is such as"),
+        (["rise", "--model", f"{HERE}:lights", "--image", "PICTURE", "--p", "2"], "between 0 and 1"),
+        (["gradcam", "--model", f"{HERE}:lights", "--image", "PICTURE", "--layer", "conv9"], "patches"),
+        (["gradcam", "--model", f"{HERE}:constant", "--image", "PICTURE"], "layer"),
+        (["ig", "--model", "bundled:surely", "--image", "PICTURE"], "bundled"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_writes_nothing(
+    arguments: list[str], words: str, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.png").write_text("this is no picture")
+    (tmp_path / "empty").mkdir()
+    files = {"PICTURE": picture, "TEXT": str(tmp_path / "text.png"), "EMPTY": str(tmp_path / "empty")}
+    given = [files.get(word, word) for word in arguments]
+    named = arguments[0] in MINE
+    out = ["--out", str(tmp_path / "run"), "-q"] if named else []
+    assert words in refused(run(capsys, "image", *given, *out))
+    assert not (tmp_path / "run").exists() or words == "layer"
+
+
+def test_what_breaks_on_a_picture_is_exit_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (32, 32), "white").save(tmp_path / "white.png")
+    arguments = ("--image", str(tmp_path / "white.png"), "--out", str(tmp_path / "run"), "-q")
+    for model in ("sometimes_nan", "sometimes_raises"):
+        said = refused(run(capsys, "image", "ig", "--model", f"{HERE}:{model}", *arguments, "--force"), code=1)
+        assert "white.png" in said
