@@ -19,6 +19,7 @@ from moorelens.pipelines.threads import limited_threads
 from moorelens.runs.progress import Progress
 from moorelens.runs.stages import Stage, StageContext, add_stages
 from moorelens.saliency.differential.analysis import BranchSaliency, Scene, branch_saliency, compared_pairs
+from moorelens.saliency.differential.asked_scores import check_score
 from moorelens.saliency.differential.attributed import attributed_branches
 from moorelens.saliency.differential.config import DifferentialConfig
 from moorelens.saliency.differential.records import BranchRecord
@@ -42,6 +43,9 @@ def run_saliency(config: SaliencyConfig, *, progress: Progress | None = None) ->
     scene, _ = read_scene(job, run, settings, memories=config.method != DIFFERENTIAL)
     state, targets = asked_branches(scene, config, reduced=decode_reduced(run.read(REDUCED)))
     stem = f"{FOLDER}S{state}-S{targets[0]}-S{targets[1]}-{config.method}"
+    if config.method != DIFFERENTIAL:
+        check_score(scene, config.score)
+        stem += "" if config.score == "action" else f"-{config.score.replace(':', '')}"
     with limited_threads(job.threads), job.workers:
         stage = asked_stage(job, config, state=state, targets=targets, stem=stem)
         add_stages(run.folder, [stage], progress=progress)

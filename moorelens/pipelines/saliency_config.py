@@ -7,7 +7,7 @@ import msgspec
 from moorelens.errors import OptionError
 from moorelens.pipelines.config import require
 from moorelens.pipelines.run_config import ReplayConfig
-from moorelens.saliency.differential.config import Level, Pairing, Target
+from moorelens.saliency.differential.config import Level, Pairing, Target, memory_digit
 
 
 class SaliencyConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -18,9 +18,10 @@ class SaliencyConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fie
     branches: str | None = None
     """Two states it leads to, such as S5,S7; the two taken most often where none are given."""
     method: str = "differential"
-    """differential, or an explainer: integrated_gradients, smoothgrad, gradcam, occlusion, perturbation, rise."""
+    """differential, or an explainer: integrated_gradients, smoothgrad, gradcam, occlusion, perturbation, rise, igos,
+    igos+, igos++."""
     score: str = "action"
-    """What an explainer explains: action (its margin over the others) or value."""
+    """What an explainer explains: action (its margin over the others), value, or memory:K (a digit of the memory)."""
     level: Level = "observation"
     """differential: digits of the symbol, or of the next memory (hidden), with memory attributed too."""
     target: Target = "preactivation"
@@ -42,7 +43,7 @@ class SaliencyConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fie
         require(self.pairs >= 1, "pairs", "a whole number from 1 on", self.pairs)
         require(self.seed >= 0, "seed", "a whole number from 0 on", self.seed)
         require(self.area is None or 0 < self.area <= 0.5, "area", "above 0 and at most 0.5", self.area)
-        require(self.score in ("action", "value"), "score", "action or value", self.score)
+        memory_digit(self.score)
         if self.state is not None:
             state_number(self.state.strip().removeprefix("M").removeprefix("m"), option="--state")
         branch_numbers(self.branches)

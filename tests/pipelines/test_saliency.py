@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -29,8 +30,10 @@ from moorelens.pipelines.saliency_report import read_records
 from moorelens.reports.data import decode_report_data
 from moorelens.reports.summary import decode_summary
 from moorelens.runs.arrays import decode_arrays
-from moorelens.saliency.differential.analysis import Scene, branch_saliency
+from moorelens.saliency.differential.analysis import Scene, branch_saliency, memory_before
+from moorelens.saliency.differential.attributed import attributed_branches
 from moorelens.saliency.differential.config import DifferentialConfig
+from moorelens.saliency.registry import make_explainer
 from moorelens.stats import wilson
 from tests.cli.support import refused, run
 from tests.pipelines import small
@@ -98,6 +101,23 @@ class TestTheVerb:
         assert all(Path(file).exists() for file in document["files"])
         assert run(capsys, "verify", str(folder), "--stored", "--quiet").code == 0, "the run still holds"
 
+    @pytest.mark.parametrize(
+        ("method", "score"),
+        [("igos", "action"), ("igos+", "value"), ("igos++", "memory:1"), ("integrated_gradients", "memory:0")],
+    )
+    def test_explains_an_action_a_value_or_a_digit_of_the_memory(
+        self, folder: Path, capsys: pytest.CaptureFixture[str], method: str, score: str
+    ) -> None:
+        shell = run(
+            capsys, "saliency", str(folder), "--method", method, "--score", score, "--pairs", "3", "--json", "-q"
+        )
+        assert shell.code == 0, shell.err
+        document = json.loads(shell.out)
+        assert (document["method"], document["score"]) == (method, score)
+        assert len(document["branch"]["mean"]) == 4 and document["branch"]["pairs"] == 6
+        name = Path(document["files"][0]).name
+        assert name.endswith(f"-{method}{'' if score == 'action' else '-' + score.replace(':', '')}.json")
+
     def test_asks_for_the_very_branches(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         first = read_records((folder / "saliency/saliency.json").read_bytes()).branches[0]
         names = ",".join(f"S{target}" for target in reversed(first.targets))
@@ -123,6 +143,9 @@ class TestTheVerb:
             (["--branches", "S998,S999"], "S998 is none of them"),
             (["--method", "magic"], "'magic' is not"),
             (["--pairs", "0"], "pairs"),
+            (["--method", "igos", "--score", "memory:3"], "digits 0 to 2"),
+            (["--method", "igos", "--score", "memory:-1"], "memory:0"),
+            (["--score", "mood"], "'mood' is none"),
             (["--area", "0.9"], "area"),
         ],
     )
@@ -157,6 +180,11 @@ def test_images_are_laid_over_the_screen(tmp_path: Path) -> None:
     assert decode_arrays(files[f"saliency/{record.key}.npz"])["mean"].shape == (1, 80, 80)
     assert record.on_objects is not None and record.object_area is not None
     assert 0 <= record.on_objects <= 1 and 0 < record.object_area < 0.05
+    remembered = dataclasses.replace(scene, hidden=memory_before(policy, played))
+    explainer = make_explainer("igos++", iterations=2, steps=3)
+    for score in ("action", "memory:1"):
+        masked = attributed_branches(remembered, found.pairs, explainer, score=score, config=found.config)
+        assert masked.maps.shape == (4, 1, 80, 80) and masked.maps.min() >= 0 and masked.maps.max() <= 1
 
 
 def test_the_memory_of_pong_says_where_its_objects_are() -> None:

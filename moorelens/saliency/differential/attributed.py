@@ -8,10 +8,10 @@ import torch
 from moorelens.policies.base import to_input
 from moorelens.saliency.baselines import other
 from moorelens.saliency.differential.analysis import BranchSaliency, Scene, proof_of
+from moorelens.saliency.differential.asked_scores import asked_score
 from moorelens.saliency.differential.branches import BranchPairs
 from moorelens.saliency.differential.config import DifferentialConfig
 from moorelens.saliency.explainer import Explainer
-from moorelens.saliency.policy_scores import action_score, value_score
 
 
 def attributed_branches(
@@ -19,18 +19,13 @@ def attributed_branches(
 ) -> BranchSaliency:
     """Explain each observation of the pairs by `explainer`, with that of the other branch as its baseline.
 
-    `score`: `action`, the margin of the action that the branch took, or `value`; of the policy itself, from its own
-    memory before the step (`scene.hidden`). The record is that of differential saliency, so that methods compare.
-    Raises what the explainer raises, PolicyError where a value is asked for and there is none.
+    `score`: a name (`asked_score`), of the policy itself, from its own memory before the step. The record is that of
+    differential saliency, so that methods compare.
+    Raises what the explainer and the score raise.
     """
     rows, opposite, _ = pairs.both_ways()
-    assert scene.hidden is not None, "scores of a policy need its memories"
-    hidden = scene.hidden[torch.from_numpy(rows)]
-    policy = scene.network.policy
-    actions = torch.from_numpy(scene.traces.actions[rows].astype(np.int64))
-    fn = action_score(policy, actions, hidden=hidden, space="margin")
-    fn = value_score(policy, hidden=hidden) if score == "value" else fn
     x, baseline = (to_input(scene.observations[part]) for part in (rows, opposite))
+    fn = asked_score(scene, score, rows=rows, x=x, baseline=baseline)
     found = explainer.attribute(
         x, fn, other(baseline), generator=torch.Generator().manual_seed(config.seed), max_batch=16
     )

@@ -43,3 +43,15 @@ class DifferentialConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
                 raise OptionError(f"{name} is 1 or more and {getattr(self, name)} was given: pass a larger number.")
         if self.area is not None and not 0 < self.area <= 0.5:
             raise OptionError(f"The salient area is above 0 and at most half, and {self.area} was given: pass 0.05.")
+
+
+def memory_digit(score: str) -> int | None:
+    """Return K of the score `memory:K`, None of `action` and `value`; raises `OptionError` for any other name."""
+    kind, _, number = score.partition(":")
+    if kind == "memory" and number.isdecimal():
+        return int(number)
+    if score in ("action", "value"):
+        return None
+    raise OptionError(
+        f"A score is action, value or memory:K, a digit such as memory:0, and {score!r} is none: correct it."
+    )
