@@ -27,6 +27,7 @@ _EXTRAS = {
     "vector-quantize-pytorch": "fsq",
     "tensorboard": "tb",
     "captum": "captum",
+    "pyarrow": "data",
     "playwright": "e2e",
 }
 

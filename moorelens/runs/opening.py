@@ -83,15 +83,15 @@ def _judge(path: Path, header: Header, *, force: bool) -> None:
 
 
 def _of_another_run(path: Path, there: Header, wanted: Header) -> str:
-    what = f"it was made by `{there.verb}`" if there.verb != wanted.verb else "its policy or environment is another"
     differing = sorted(
         name
         for name in there.identity.keys() | wanted.identity.keys()
         if there.identity.get(name) != wanted.identity.get(name)
     )
-    detail = f" (differing: {', '.join(differing)})" if differing and there.verb == wanted.verb else ""
+    other = f"differs in its {', '.join(differing)}"
+    what = f"was made by `{there.verb}`" if there.verb != wanted.verb else other
     return (
-        f"A run folder is continued by the run that made it, and {path} belongs to another one: {what}{detail}; "
+        f"A run folder is continued by the run that made it, and {path} belongs to another one: it {what}; "
         "choose another folder with --out, or give --force to remove that run and start over."
     )
 
