@@ -164,18 +164,17 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`report`: one run whose report is set again, or two runs that are compared."""
+    """`report`: a run or a training whose report is set again, or two runs that are compared."""
 
     runs: tuple[str, ...]
-    """The folder of a run, or of two."""
+    """The folder of a run, of two, or of a training with a MachineCallback."""
     out: str | None = None
-    """File to write, .html or .pdf; else RUN-report.html and .pdf, or A-and-B.html, in the current folder."""
+    """File to write, .html or .pdf; else RUN-report.html and .pdf, or A-and-B.html and .pdf, in the current folder."""
     force: bool = False
     """Replace a file that is there."""
 
     def __post_init__(self) -> None:
         """Refuse more than two runs and files of another kind; raises `OptionError`."""
         require(len(self.runs) in (1, 2), "runs", "one run folder or two", len(self.runs))
-        kinds = (".html", ".pdf") if len(self.runs) == 1 else (".html",)
-        fits = self.out is None or self.out.lower().endswith(kinds)
-        require(fits, "out", f"a file that ends in {' or '.join(kinds)}", self.out)
+        fits = self.out is None or self.out.lower().endswith((".html", ".pdf"))
+        require(fits, "out", "a file that ends in .html or .pdf", self.out)

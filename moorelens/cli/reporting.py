@@ -1,8 +1,9 @@
-"""`report`: a run's pages set again from its data, or two runs on one page."""
+"""`report`: the pages of a run or of a training set again, or two runs on one page."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,17 +12,22 @@ from moorelens.cli.config import ReportConfig
 from moorelens.cli.files import write_result
 from moorelens.cli.parsing import parse
 from moorelens.cli.printing import print_json
-from moorelens.errors import MissingToolError, RunFolderError
+from moorelens.errors import MissingToolError, OptionError, RunFolderError
 from moorelens.reports.data import ReportData, decode_report_data
 
 DATA = "report-data.json"
+_GROWTH = "growth.json"
+Made = list[tuple[Path, bytes]]
 
 
 def report(arguments: list[str]) -> int:
     """Run `moorelens report`; the runs themselves are read and not changed."""
-    description = "Set the report of a run again, or compare two runs on one page."
+    description = "Set the report of a run or of a training again, or compare two runs on one page."
     config, output = parse(ReportConfig, arguments, verb="report", description=description)
-    made = _one(config) if len(config.runs) == 1 else _two(config)
+    if len(config.runs) == 2:
+        made = _two(config)
+    else:
+        made = _training(config) if _is_training(config.runs[0]) else _one(config)
     files = [str(write_result(path, data, force=config.force)) for path, data in made]
     if output.json:
         print_json(msgspec.json.encode({"files": files}))
@@ -30,34 +36,68 @@ def report(arguments: list[str]) -> int:
     return 0
 
 
-def _one(config: ReportConfig) -> list[tuple[Path, bytes]]:
+def _one(config: ReportConfig) -> Made:
     from moorelens.reports.html import render_html
     from moorelens.reports.pdf import render_pdf
 
     data = _read(config.runs[0])
+    name = f"{_name(config.runs[0])}-report"
+    return _both(config, name, html=lambda: render_html(data), pdf=lambda: render_pdf(data))
+
+
+def _two(config: ReportConfig) -> Made:
+    from moorelens.reports.comparison import render_comparison
+    from moorelens.reports.comparison_pdf import render_comparison_pdf
+
+    for run in config.runs:
+        if _is_training(run):
+            raise OptionError(
+                f"Two runs are compared, and {run} is a training: give it alone, or two folders of `moorelens explain`."
+            )
+    first, second = (_read(run) for run in config.runs)
+    name = "-and-".join(_name(run) for run in config.runs)
+    return _both(
+        config,
+        name,
+        html=lambda: render_comparison(first, second),
+        pdf=lambda: render_comparison_pdf(first, second),
+    )
+
+
+def _training(config: ReportConfig) -> Made:
+    from moorelens.pipelines.growth_pages import read_training, stages_of
+    from moorelens.reports.growth import render_growth, render_growth_pdf
+
+    training, machines = read_training(_folder(config.runs[0]))
+    stages = stages_of(training, machines)
+    words = {"policy": training.policy, "env": training.env, "settings": training.settings}
+    name = f"{_name(config.runs[0])}-report"
+    return _both(
+        config, name, html=lambda: render_growth(stages, **words), pdf=lambda: render_growth_pdf(stages, **words)
+    )
+
+
+def _both(config: ReportConfig, name: str, *, html: Callable[[], bytes], pdf: Callable[[], bytes]) -> Made:
+    """Return the file that was asked for, or the page and, where Typst is there, the PDF."""
     if config.out is not None:
         path = Path(config.out)
-        return [(path, render_pdf(data) if path.suffix.lower() == ".pdf" else render_html(data))]
-    name = _name(config.runs[0])
-    made = [(Path(f"{name}-report.html"), render_html(data))]
+        return [(path, pdf() if path.suffix.lower() == ".pdf" else html())]
+    made = [(Path(f"{name}.html"), html())]
     try:
-        made.append((Path(f"{name}-report.pdf"), render_pdf(data)))
+        made.append((Path(f"{name}.pdf"), pdf()))
     except MissingToolError as error:
         print(f"moorelens: {error}", file=sys.stderr)
     return made
 
 
-def _two(config: ReportConfig) -> list[tuple[Path, bytes]]:
-    from moorelens.reports.comparison import render_comparison
-
-    page = render_comparison(*(_read(run) for run in config.runs))
-    first, second = (_name(run) for run in config.runs)
-    return [(Path(config.out or f"{first}-and-{second}.html"), page)]
-
-
 def _folder(run: str) -> Path:
     path = Path(run)
-    return path.parent if path.name == DATA else path
+    return path.parent if path.name in (DATA, _GROWTH) else path
+
+
+def _is_training(run: str) -> bool:
+    folder = _folder(run)
+    return (folder / _GROWTH).is_file() and not (folder / DATA).is_file()
 
 
 def _name(run: str) -> str:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from stable_baselines3.common.callbacks import BaseCallback
 
-from moorelens import graphviz
 from moorelens.envs.config import EnvironmentRequest
-from moorelens.errors import LayoutTimeout, MissingToolError, MooreLensError, OptionError
-from moorelens.fsm.automata.difference import diff
-from moorelens.fsm.automata.difference_formats import difference_text
+from moorelens.errors import MooreLensError, OptionError
 from moorelens.fsm.automata.exchange.machine_json import encode_machine
 from moorelens.fsm.automata.machine import MooreMachine
-from moorelens.fsm.drawing import draw_machine
 from moorelens.pipelines.growth import GrowthPlan, grown
+from moorelens.pipelines.growth_pages import GROWTH, machine_file, stage_of
 from moorelens.pipelines.threads import limited_threads
 from moorelens.policies.sb3.live import from_sb3
-from moorelens.reports.growth import Growth, Stage, render_growth
+from moorelens.reports.growth import Growth, Stage, Training, render_growth
 from moorelens.runs.atomic import storage_errors, write_atomic
 
 LOGGED = ("states", "symbols", "decisions", "loss", "gain", "reactivity", "open_loop", "policy", "machine", "seconds")
-_LAYOUT_SECONDS = 20.0
 
 
 class MachineCallback(BaseCallback):  # type: ignore[misc]
@@ -76,7 +71,7 @@ class MachineCallback(BaseCallback):  # type: ignore[misc]
             if value is not None:
                 self.logger.record(f"machine/{name}", value)
         self.logger.dump(self.num_timesteps)
-        self.stages.append(self._stage(growth, machine))
+        self.stages.append(stage_of(growth, machine, self._last, place=len(self.stages)))
         self._last = machine or self._last
         self._write(growth, machine)
 
@@ -89,33 +84,21 @@ class MachineCallback(BaseCallback):  # type: ignore[misc]
             # A policy on its way may answer with NaN, or play no machine at all; hours of training are worth more.
             return Growth(steps=self.num_timesteps, note=" ".join(str(error).split())), None
 
-    def _stage(self, growth: Growth, machine: MooreMachine | None) -> Stage:
-        if machine is None:
-            return Stage(growth=growth)
-        changes = "" if self._last is None else difference_text(diff(self._last, machine), self._last, machine)
-        drawing = draw_machine(machine, prefix=f"c{len(self.stages)}-", legend=not self.stages)
-        try:
-            svg = graphviz.render(drawing.dot, timeout_s=_LAYOUT_SECONDS).decode("utf-8")
-        except (MissingToolError, LayoutTimeout) as error:
-            note = " ".join(str(error).split())
-            return Stage(growth=msgspec.structs.replace(growth, note=note), changes=changes)
-        return Stage(growth=growth, svg=svg, changes=changes)
-
     def _write(self, growth: Growth, machine: MooreMachine | None) -> None:
         """Write after each checkpoint: a training that is stopped leaves the page as far as it came."""
         with storage_errors(self._out):
             self._out.mkdir(parents=True, exist_ok=True)
         if machine is not None:
-            write_atomic(self._out / f"machine-{growth.steps}.json", encode_machine(machine))
-        table: Any = [stage.growth for stage in self.stages]
-        write_atomic(self._out / "growth.json", msgspec.json.format(msgspec.json.encode(table), indent=2) + b"\n")
-        page = render_growth(
-            self.stages,
-            policy=f"{type(self.model).__name__}",
+            write_atomic(self._out / machine_file(growth.steps), encode_machine(machine))
+        training = Training(
+            policy=type(self.model).__name__,
             env=self._request.id,
             settings=(
                 f"It was read off {self._plan.episodes} games, the quantisers were chosen on "
                 f"{self._plan.quantise.selection_episodes} others, and {self._plan.held_out} more were held out."
             ),
+            checkpoints=tuple(stage.growth for stage in self.stages),
         )
+        write_atomic(self._out / GROWTH, msgspec.json.format(msgspec.json.encode(training), indent=2) + b"\n")
+        page = render_growth(self.stages, policy=training.policy, env=training.env, settings=training.settings)
         write_atomic(self._out / "growth.html", page)

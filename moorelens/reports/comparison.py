@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from moorelens.reports.data import DecisionPoint, ReportData
 from moorelens.reports.figures import action_mark
@@ -75,7 +76,6 @@ def render_comparison(first: ReportData, second: ReportData) -> bytes:
 
     Every string is escaped; the page has no script, and its Content-Security-Policy admits its style sheet alone.
     """
-    both = (first, second)
     style, policy = stylesheet()
     text = (
         environment()
@@ -83,19 +83,27 @@ def render_comparison(first: ReportData, second: ReportData) -> bytes:
         .render(
             style=style,
             policy=policy,
-            names=names_of(first, second),
-            both=both,
-            remarks=remarks(first, second),
-            answers=answers(first, second),
-            rows=twins(first, second),
-            drawings=tuple(_drawing(data) for data in both),
-            captions=tuple(data.views[0].caption if data.views else "" for data in both),
-            decisions=tuple(tuple(_decision(one) for one in data.decisions[:_DECISIONS]) for data in both),
-            verdicts=_paired(verdicts(first), verdicts(second)),
+            drawings=tuple(_drawing(data) for data in (first, second)),
             action_mark=action_mark,
+            **contents(first, second),
         )
     )
     return text.encode("utf-8")
+
+
+def contents(first: ReportData, second: ReportData) -> dict[str, Any]:
+    """Return everything that both forms of the comparison place, drawings apart."""
+    both = (first, second)
+    return {
+        "names": names_of(first, second),
+        "both": both,
+        "remarks": remarks(first, second),
+        "answers": answers(first, second),
+        "rows": twins(first, second),
+        "captions": tuple(data.views[0].caption if data.views else "" for data in both),
+        "decisions": tuple(tuple(_decision(one) for one in data.decisions[:_DECISIONS]) for data in both),
+        "verdicts": _paired(verdicts(first), verdicts(second)),
+    }
 
 
 def names_of(first: ReportData, second: ReportData) -> tuple[str, str]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any, Literal
 
 import msgspec
 
-from moorelens.reports.figures import INK, RULE, SOFT
+from moorelens.reports.figures import FONT, INK, RULE, SOFT
 from moorelens.reports.format import count, number, share, signed
 from moorelens.reports.html import environment, stylesheet
 from moorelens.reports.svg import clean_svg
+from moorelens.reports.typesetting import Files, typeset
 
 _COLUMN = 620.0  # units of a drawing that fit side by side on the page
+PLOTS = ("States and decision points", "Return on held-out games", "Use of memory")
 COLOURS = ("#4477aa", "#b4432f", "#228833", "#aa7700")
 
 
@@ -37,6 +40,16 @@ class Growth(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+class Training(msgspec.Struct, frozen=True, kw_only=True):
+    """`growth.json`: what was measured at each checkpoint of a training, and of what; `settings` is a sentence."""
+
+    format: Literal["moorelens.growth/1"] = "moorelens.growth/1"
+    policy: str
+    env: str
+    settings: str
+    checkpoints: tuple[Growth, ...]
+
+
 class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint on the page: its numbers, its drawing (None where Graphviz is missing or gave up), its changes."""
 
@@ -48,28 +61,56 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 def render_growth(stages: Sequence[Stage], *, policy: str, env: str, settings: str) -> bytes:
     """Return the page as one self-contained HTML file without scripts, the same bytes for the same data."""
     style, policy_header = stylesheet()
-    measured = [stage.growth for stage in stages if stage.growth.states is not None]
+    drawings = [None if stage.svg is None else _drawing(stage.svg) for stage in stages]
+    content = _content(stages, policy=policy, env=env, settings=settings)
     text = environment().get_template("growth.html.j2").render(
         style=style,
         policy_header=policy_header,
-        policy=policy,
-        env=env,
-        settings=settings,
-        headline=headline(measured),
-        plots=plots(measured),
-        columns=[title for title, _ in _COLUMNS],
-        rows=[_row(stage.growth) for stage in stages],
-        stages=[
-            {
-                "steps": count(stage.growth.steps),
-                "note": stage.growth.note,
-                "changes": stage.changes.splitlines(),
-                "svg": None if stage.svg is None else _drawing(stage.svg),
-            }
-            for stage in stages
-        ],
+        plots=plots(_measured(stages)),
+        **{**content, "stages": [{**one, "svg": svg} for one, svg in zip(content["stages"], drawings, strict=True)]},
     )  # fmt: skip
     return text.encode("utf-8")
+
+
+def render_growth_pdf(stages: Sequence[Stage], *, policy: str, env: str, settings: str) -> bytes:
+    """Return the page as PDF, the same bytes for the same data, fonts and version of Typst.
+
+    Raises MissingToolError where Typst is not installed.
+    """
+    files = Files()
+    content = _content(stages, policy=policy, env=env, settings=settings)
+    shown = []
+    for place, svg in enumerate(plots(_measured(stages))):
+        files[f"plot{place}.svg"] = svg.replace("<svg ", f'<svg font-family="{FONT}" ', 1).encode("utf-8")
+        shown.append({"file": f"plot{place}.svg", "alt": PLOTS[place]})
+    for place, (stage, entry) in enumerate(zip(stages, content["stages"], strict=True)):
+        entry["file"] = None
+        if stage.svg is not None:
+            svg, size = clean_svg(stage.svg, font=FONT)
+            files[f"machine{place}.svg"] = svg.encode("utf-8")
+            entry |= {"file": f"machine{place}.svg", "width": size.width, "height": size.height}
+    title = f"How the machine of {policy} grew"
+    return typeset("growth.typ", {**content, "title": title, "plots": shown}, files)
+
+
+def _measured(stages: Sequence[Stage]) -> list[Growth]:
+    return [stage.growth for stage in stages if stage.growth.states is not None]
+
+
+def _content(stages: Sequence[Stage], *, policy: str, env: str, settings: str) -> dict[str, Any]:
+    """Return what both forms of the page place, drawings apart."""
+    return {
+        "policy": policy,
+        "env": env,
+        "settings": settings,
+        "headline": headline(_measured(stages)),
+        "columns": [title for title, _ in _COLUMNS],
+        "rows": [_row(stage.growth) for stage in stages],
+        "stages": [
+            {"steps": count(stage.growth.steps), "note": stage.growth.note, "changes": stage.changes.splitlines()}
+            for stage in stages
+        ],
+    }
 
 
 def _drawing(svg: str) -> str:
@@ -120,9 +161,9 @@ def plots(measured: Sequence[Growth]) -> list[str]:
         return {name.replace("_", " "): [getattr(growth, name) for growth in measured] for name in names}
 
     return [
-        plot("States and decision points", steps, series("states", "decisions")),
-        plot("Return on held-out games", steps, series("policy", "machine")),
-        plot("Use of memory", steps, series("gain", "reactivity", "open_loop")),
+        plot(PLOTS[0], steps, series("states", "decisions")),
+        plot(PLOTS[1], steps, series("policy", "machine")),
+        plot(PLOTS[2], steps, series("gain", "reactivity", "open_loop")),
     ]
 
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import asdict, fields
-from importlib import import_module, resources
-from importlib.util import find_spec
 from typing import Any
 
-from moorelens.errors import InvariantError, MissingToolError
 from moorelens.reports.data import ActionMark, MachineView, ReportData
 from moorelens.reports.figures import FONT, action_mark, silent_mark
-from moorelens.reports.format import listed, printable
+from moorelens.reports.format import listed
 from moorelens.reports.page import BranchEntry, DecisionEntry, Page, build_page
 from moorelens.reports.svg import clean_svg
+from moorelens.reports.typesetting import Files, typeset
 
-# Seconds since 1970 of 2000-01-01: a report is a pure function of its data, so it carries no date of its own.
-_TIMESTAMP = 946_684_800
 _TEMPLATE = "report.typ"
-# What Typst says where a tagged PDF would hold a letter that no font can show.
-_UNSHOWN = "could not be displayed"
-
 # Room on a sheet of A3 in points, what a caption takes of it, and how far a drawing may shrink: as in the template.
 _A3 = (1035.0, 694.0)
 _CAPTION = 71.0
@@ -29,53 +20,18 @@ _LEAST_SCALE = 0.45
 _STEPS = ("trim", "bisimulation", "edges", "classes", "chains", "loops", "tags")
 _SKELETON = "skeleton"
 
-Files = dict[str, bytes]
-
 
 def render_pdf(data: ReportData) -> bytes:
     """Return `report.pdf`, the same bytes for the same data, fonts and version of Typst.
 
-    All strings reach Typst as data, never as markup. The file is tagged for screen readers (PDF/UA-1), except where a
-    name has letters that no font here can show. Raises MissingToolError where Typst is not installed.
+    Raises MissingToolError where Typst is not installed.
     """
-    if find_spec("typst") is None:
-        raise MissingToolError(
-            "A PDF report needs Typst, and it is not installed here: `pip install typst` brings it; report.html has "
-            "the same content."
-        )
-    typst: Any = import_module("typst")
-    folder = resources.files("moorelens.reports")
-    files = pdf_files(data)
-    files["main.typ"] = (folder / "templates" / _TEMPLATE).read_bytes()
-    with resources.as_file(folder / "assets" / "fonts") as fonts:
-        options = {
-            "format": "pdf",
-            "font_paths": [str(fonts)],
-            "ignore_system_fonts": not _is_foreign(files["page.json"].decode("utf-8")),
-            "timestamp": _TIMESTAMP,
-        }
-        try:
-            return bytes(typst.compile(files, pdf_standards=["ua-1"], **options))
-        except typst.TypstError as error:
-            if _UNSHOWN not in str(error):
-                raise _refused(error) from error
-        try:
-            return bytes(typst.compile(files, **options))
-        except typst.TypstError as error:
-            raise _refused(error) from error
+    content, files = pdf_content(data)
+    return typeset(_TEMPLATE, content, files)
 
 
-def _is_foreign(text: str) -> bool:
-    """Return whether `text` has letters beyond the shipped fonts: then the fonts of this machine may help out."""
-    return any(ord(letter) > 0x2FFF or 0x0590 <= ord(letter) < 0x1E00 for letter in text)
-
-
-def _refused(error: Exception) -> InvariantError:
-    return InvariantError(f"Typst sets every report, and it refused this one ({error}): please report it.")
-
-
-def pdf_files(data: ReportData) -> Files:
-    """Return what the Typst template reads: `page.json` with all texts, and the drawings and pictures it names."""
+def pdf_content(data: ReportData) -> tuple[dict[str, Any], Files]:
+    """Return what the Typst template reads: all texts, and the drawings they name."""
     page = build_page(data)
     files: Files = {}
     content: dict[str, Any] = {
@@ -100,19 +56,7 @@ def pdf_files(data: ReportData) -> Files:
         "methods": page.methods,
         "sources": [_dashed(source) for source in page.sources],
     }
-    files["page.json"] = json.dumps(_printable(content), ensure_ascii=False, sort_keys=True).encode("utf-8")
-    return files
-
-
-def _printable(content: Any) -> Any:
-    """Return `content` with every string made printable; file names are, and stay as they are."""
-    if isinstance(content, str):
-        return printable(content)
-    if isinstance(content, Mapping):
-        return {key: _printable(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_printable(value) for value in content]
-    return content
+    return content, files
 
 
 def _dashed(entry: Any) -> dict[str, Any]:

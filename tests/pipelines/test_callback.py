@@ -19,7 +19,7 @@ from moorelens.errors import OptionError
 from moorelens.fsm.automata.exchange.machine_json import decode_machine
 from moorelens.fsm.config import QuantiseConfig
 from moorelens.pipelines import GrowthPlan, MachineCallback
-from moorelens.reports.growth import Growth
+from moorelens.reports.growth import Training
 
 PLAN = GrowthPlan(
     episodes=3,
@@ -66,8 +66,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, MachineCallb
 def test_a_machine_is_extracted_every_so_many_steps_and_at_the_end(watched: Any) -> None:
     _, callback, _, out = watched
     assert [stage.growth.steps for stage in callback.stages] == [100, 192]
-    rows = msgspec.json.decode((out / "growth.json").read_bytes(), type=list[Growth])
-    assert rows == [stage.growth for stage in callback.stages]
+    rows = msgspec.json.decode((out / "growth.json").read_bytes(), type=Training).checkpoints
+    assert list(rows) == [stage.growth for stage in callback.stages]
     for row in rows:
         machine = decode_machine((out / f"machine-{row.steps}.json").read_bytes())
         assert (machine.n_states, machine.n_symbols) == (row.states, row.symbols)
@@ -110,7 +110,7 @@ def test_stacks_and_statistics_come_from_the_model(tmp_path: Path) -> None:
 def test_what_cannot_be_a_machine_is_said_on_the_page_and_the_training_goes_on(tmp_path: Path) -> None:
     callback = MachineCallback("Acrobot-v1", every=10_000, out=tmp_path, plan=PLAN)
     PPO("MlpPolicy", DummyVecEnv([task]), n_steps=32, batch_size=32, device="cpu").learn(32, callback=callback)
-    (row,) = json.loads((tmp_path / "growth.json").read_text())
+    (row,) = json.loads((tmp_path / "growth.json").read_text())["checkpoints"]
     assert row["states"] is None and "must fit its environment" in row["note"]
     assert "must fit its environment" in (tmp_path / "growth.html").read_text()
 

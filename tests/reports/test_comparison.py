@@ -5,10 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from moorelens.reports.comparison import answers, difference_of_returns, remarks, render_comparison, twins
+from moorelens.reports.comparison import answers, contents, difference_of_returns, remarks, render_comparison, twins
+from moorelens.reports.comparison_pdf import render_comparison_pdf
 from moorelens.reports.data import ReportData
-from moorelens.reports.summary import walk_numbers
+from moorelens.reports.summary import RunSummary, walk_numbers
 from tests.reports.test_html import Page
+from tests.reports.test_pdf import squeezed, words
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +72,26 @@ def test_names_from_outside_stay_text_and_ids_are_unique(hostile: ReportData, ho
     assert "img" not in {tag for tag, _ in page.tags}
     assert len(page.values("id")) == len(set(page.values("id")))
     assert rendered == render_comparison(hostile, hostile)
+
+
+def test_the_pdf_has_the_words_and_numbers_of_the_page_and_its_first_page_is_the_summary(
+    cart_pole: ReportData, other: ReportData
+) -> None:
+    pdf = render_comparison_pdf(cart_pole, other)
+    assert pdf == render_comparison_pdf(cart_pole, other)
+    whole, first = words(pdf), words(pdf, last=1)
+    for answer in answers(cart_pole, other):
+        assert squeezed(answer.answer) in first
+    for row in twins(cart_pole, other):
+        assert all(squeezed(text) in whole for text in row.texts)
+    for _, *sides in contents(cart_pole, other)["verdicts"]:
+        assert all(squeezed(verdict.answer) in whole for verdict in sides if verdict is not None)
+
+
+def test_a_report_without_a_machine_or_with_foreign_names_is_compared_on_paper(
+    cart_pole: ReportData, hostile: ReportData, hostile_names: tuple[str, ...]
+) -> None:
+    bare = ReportData(subject=cart_pole.subject, summary=RunSummary(policy="p", env="e"), actions=())
+    assert render_comparison_pdf(bare, cart_pole).startswith(b"%PDF-")
+    text = words(render_comparison_pdf(hostile, cart_pole))
+    assert all(squeezed(name) in text for name in hostile_names[:2])

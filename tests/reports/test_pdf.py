@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 import shutil
 import subprocess
@@ -14,15 +13,21 @@ import pytest
 from moorelens.errors import MissingToolError
 from moorelens.reports.data import ReportData
 from moorelens.reports.format import share
-from moorelens.reports.pdf import paper_views, pdf_files, render_pdf
+from moorelens.reports.pdf import paper_views, pdf_content, render_pdf
 from moorelens.reports.summary import RunSummary, walk_numbers
 from moorelens.reports.verdicts import verdicts
 
 
-def words(pdf: bytes) -> str:
+def words(pdf: bytes, *, last: int | None = None) -> str:
+    """The text of a PDF up to page `last`, without any space."""
     if shutil.which("pdftotext") is None:
         pytest.skip("pdftotext (Debian's poppler-utils) is not installed, so the text of the PDF cannot be read back")
-    done = subprocess.run(["pdftotext", "-raw", "-", "-"], input=pdf, capture_output=True, check=True)
+    done = subprocess.run(
+        ["pdftotext", *([] if last is None else ["-l", str(last)]), "-raw", "-", "-"],
+        input=pdf,
+        capture_output=True,
+        check=True,
+    )
     return squeezed(done.stdout.decode("utf-8"))
 
 
@@ -54,10 +59,9 @@ def test_names_from_outside_stay_text(hostile: ReportData, hostile_names: tuple[
 
 
 def test_strings_reach_typst_as_data_only(hostile: ReportData, hostile_names: tuple[str, ...]) -> None:
-    files = pdf_files(hostile)
-    content = json.loads(files["page.json"])
+    content, files = pdf_content(hostile)
     assert (content["name"], content["env"]) == hostile_names[:2]
-    assert set(files) - {"page.json"} == {name for name in files if name.endswith(".svg")}
+    assert all(name.endswith(".svg") for name in files)
 
 
 def test_a_report_without_anything_measured_is_set(cart_pole: ReportData) -> None:
@@ -74,7 +78,7 @@ def test_without_typst_the_message_says_what_to_install(cart_pole: ReportData, m
     def absent(name: str, package: str | None = None) -> None:
         assert name == "typst"
 
-    monkeypatch.setattr("moorelens.reports.pdf.find_spec", absent)
+    monkeypatch.setattr("moorelens.reports.typesetting.find_spec", absent)
     assert importlib.util.find_spec("typst") is not None
     with pytest.raises(MissingToolError, match="pip install typst"):
         render_pdf(cart_pole)
@@ -93,6 +97,6 @@ def test_steps_in_between_are_for_the_screen_and_a_large_machine_is_printed_as_i
         cart_pole, views=(msgspec.structs.replace(reduced, svg=svg), machine, skeleton, between)
     )
     assert [view.key for view in paper_views(data)] == ["skeleton", "machine"]
-    assert "reduced" in json.loads(pdf_files(data)["page.json"])["views-left"]
+    assert "reduced" in pdf_content(data)[0]["views-left"]
     assert [view.key for view in paper_views(cart_pole)] == ["reduced", "machine"]
-    assert json.loads(pdf_files(cart_pole)["page.json"])["views-left"] is None
+    assert pdf_content(cart_pole)[0]["views-left"] is None
