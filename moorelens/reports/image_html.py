@@ -108,7 +108,7 @@ def tables(found: Explanation) -> list[tuple[str, str, list[tuple[str, str]]]]:
         ("through the model", cost(found)),
     ]
     own = [(name.replace("_", " "), _value(value)) for name, value in sorted(found.diagnostics.items())]
-    made = [("numbers", "The numbers", curve), ("settings", "Settings of the method", settings)]
+    made = [("numbers", "The map tried out", curve), ("settings", "Settings of the method", settings)]
     made += [("own", "What the method says of itself", own)] if own else []
     return [*made, ("subject", "Picture and model", about)]
 

@@ -10,7 +10,7 @@
   opacity.addEventListener("input", fade);
   fade();
 
-  const canvas = byId("tried"), context = canvas.getContext("2d");
+  const canvas = byId("tried"), context = canvas.getContext("2d", { willReadFrequently: true });
   const step = byId("step"), reading = byId("reading"), stepSaid = byId("step-said");
   const cursor = document.querySelector(".curves .cursor");
   const pixels = (id) => {
