@@ -161,9 +161,11 @@ def test_the_freeway_teacher_walks_where_no_car_will_be() -> None:
         ram_teacher("ALE/Qbert-v5")
 
 
-def test_an_imitation_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("env", "notes"), [("ALE/Freeway-v5", 0.0), ("ALE/Pong-v5", 0.5)])
+def test_an_imitation_goes_on_from_its_checkpoint(env: str, notes: float) -> None:
     small = ImitationSettings(games=2, length=8, segments=8, batches=1, batch_size=4, warm_up=1, channels=(4, 4, 4, 2))
-    config = TrainConfig(env="ALE/Freeway-v5", teacher="ram", steps=48, evaluate_every=10**9, imitation=small)
+    small = msgspec.structs.replace(small, notes=notes, plain=2)
+    config = TrainConfig(env=env, teacher="ram", steps=48, evaluate_every=10**9, imitation=small)
     first = Imitator(config)
     first.advance()
     assert first.steps == 16 and np.isfinite(first.loss) and first.segments.added == 2
@@ -171,19 +173,23 @@ def test_an_imitation_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     again = Imitator(config)
     again.restore(data)
     assert identity(again.policy()) == identity(first.policy())
+    assert all(torch.equal(tensor, tensor.half().float()) for tensor in first.policy().tensors().values())
     assert again.collector.next_seed > first.collector.next_seed - 1  # no game is played twice
     again.advance()
     assert again.steps == 32 and again.segments.added == 2
-    other = Imitator(TrainConfig(env="ALE/Freeway-v5", teacher="ram", seed=3, steps=48, imitation=small))
+    noted = again.segments.notes[:2]  # only a teacher that is a network tells what it sees
+    assert noted.any() if notes else noted.shape == (2, 8, 0)
+    other = Imitator(TrainConfig(env=env, teacher="ram", seed=3, steps=48, imitation=small))
     with pytest.raises(RunFolderError, match="settings"):
         other.restore(data)
 
 
 def test_segments_are_a_ring_that_favours_the_newest() -> None:
-    ring = Segments(ImitationSettings(games=1, length=2, segments=4), state_size=3, actions=2)
+    ring = Segments(ImitationSettings(games=1, length=2, segments=4), state_size=3, actions=2, notes=1)
     for k in range(6):
-        frames = [np.full((1, 1, 80, 80), k, np.uint8)] * 2
-        ring.add(frames, [np.array([[k, 1 - k]])] * 2, [np.array([0.0])] * 2, np.full((1, 3), k))
+        frames, notes = [np.full((1, 1, 80, 80), k, np.uint8)] * 2, [np.array([[k]])] * 2
+        ring.add(frames, [np.array([[k, 1 - k]])] * 2, notes, [np.array([0.0])] * 2, np.full((1, 3), k))
+    assert ring.notes[:, 1, 0].tolist() == [4, 5, 2, 3]
     assert ring.labels[:, 0, 0].tolist() == [4, 5, 2, 3]
     drawn = ring.draw(200, np.random.default_rng(0))
     assert set(drawn.tolist()) == {0, 1, 2, 3}

@@ -41,8 +41,10 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     of every step, the newest `segments` of them (6.4 kB a step). `batches` of `batch_size` segments follow each
     collection, half of them from the newest tenth. The teacher acts in a share of the steps that falls from 1 to 0 over
     the first `guided` of the training. `warm_up` steps at the head of a segment carry no loss, because the state stored
-    there is an older one. With `plain`, every second game is without sticky actions. The policy is the running mean of
-    the weights, of which each update keeps the share `averaging`.
+    there is an older one. Every `plain`-th game is without sticky actions (0: none). The policy is the running mean of
+    the weights, of which each update keeps the share `averaging`. With `notes`, the pupil also learns to say, by a
+    linear map of its state that is thrown away in the end, what numbers its teacher judges by, if that is one that can
+    tell; the mean square error counts that much beside the choice, less and less towards the end.
     """
 
     games: int = 8
@@ -57,8 +59,9 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     channels: tuple[int, ...] = (8, 16, 32, 8)
     units: int = 32
     gamma: float = 0.99
-    plain: bool = False
+    plain: int = 0
     averaging: float = 0.998
+    notes: float = 0.0
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -145,6 +148,14 @@ _TASKS: dict[str, TaskDefaults] = {
     "ALE/ChopperCommand-v5": TaskDefaults(
         steps=200_000, evaluate_every=51_200, target=1500.0, stop_at=6000.0, ppo=PPOSettings(gamma=0.99)
     ),
+    "ALE/Boxing-v5": TaskDefaults(
+        steps=400_000,
+        evaluate_every=51_200,
+        target=80.0,
+        stop_at=None,
+        ppo=PPOSettings(gamma=0.99),
+        imitation=ImitationSettings(channels=(8, 16, 32, 16), batches=5, notes=0.5),
+    ),
     "ALE/Pong-v5": TaskDefaults(
         steps=300_000,
         evaluate_every=51_200,
@@ -152,7 +163,7 @@ _TASKS: dict[str, TaskDefaults] = {
         stop_at=None,
         ppo=PPOSettings(gamma=0.99),
         # A pupil of sticky games alone lost the plain game 0 to 21.
-        imitation=ImitationSettings(plain=True, channels=(8, 16, 16, 16), batches=3),
+        imitation=ImitationSettings(plain=4, channels=(8, 16, 32, 16), batches=6, notes=0.5),
     ),
     "ALE/SpaceInvaders-v5": TaskDefaults(
         steps=300_000,

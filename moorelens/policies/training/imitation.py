@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.utils import get_device
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from moorelens.envs.config import EnvironmentRequest
@@ -32,30 +32,34 @@ from moorelens.policies.training.config import (
 )
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy, SequenceCell
 from moorelens.policies.training.start import begin_with
-from moorelens.policies.training.teachers import PAST, RamTeacher, ram_teacher
+from moorelens.policies.training.teachers import RamTeacher, TellingTeacher, ram_teacher
+from moorelens.policies.training.views import PAST
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
 
 
 class Segments:
-    """A ring of recorded segments: frames, the teacher's judgements, where games began, and the state before."""
+    """A ring of recorded segments: frames, judgements and notes of the teacher, where games began, the state before."""
 
-    def __init__(self, settings: ImitationSettings, state_size: int, actions: int) -> None:
-        """Reserve the memory (it is only used as it fills)."""
+    def __init__(self, settings: ImitationSettings, state_size: int, actions: int, notes: int = 0) -> None:
+        """Reserve the memory (it is only used as it fills); `notes`: numbers that the teacher notes at every step."""
         count, length = settings.segments, settings.length
         self.frames = np.zeros((count, length, 1, 80, 80), dtype=np.uint8)
         self.labels = np.zeros((count, length, actions), dtype=np.float32)
+        self.notes = np.zeros((count, length, notes), dtype=np.float32)
         self.starts = np.zeros((count, length), dtype=np.float32)
         self.states = np.zeros((count, state_size), dtype=np.float32)
         self.added = 0
 
-    def add(self, frames: list[Array], labels: list[Array], starts: list[Array], states: Array) -> None:
+    def add(
+        self, frames: list[Array], labels: list[Array], notes: list[Array], starts: list[Array], states: Array
+    ) -> None:
         """Add one segment per game: lists over steps of (games, ...) arrays, and the states (games, H) before."""
         count = len(states)
         slots = (self.added + np.arange(count)) % len(self.frames)
         self.frames[slots], self.labels[slots] = np.stack(frames, axis=1), np.stack(labels, axis=1)
-        self.starts[slots] = np.stack(starts, axis=1)
+        self.notes[slots], self.starts[slots] = np.stack(notes, axis=1), np.stack(starts, axis=1)
         self.states[slots] = states
         self.added += count
 
@@ -69,19 +73,19 @@ class Segments:
 
 
 class Collector:
-    """Games played side by side without end, each new one on the next seed; every second one plain where asked."""
+    """Games played side by side without end, each new one on the next seed."""
 
     def __init__(
-        self, request: EnvironmentRequest, teacher: RamTeacher, games: int, first_seed: int, *, plain: bool
+        self, request: EnvironmentRequest, teacher: RamTeacher, games: int, first_seed: int, *, plain: int
     ) -> None:
-        """Start the games."""
+        """Start the games, every `plain`-th without sticky actions (0: none)."""
         self._teacher, self.next_seed = teacher, first_seed + games
         self._batch = AtariBatch(request, range(first_seed, first_seed + games))
         self.rows = np.arange(games, dtype=np.intp)
         without = msgspec.structs.replace(request, sticky=0.0)
-        self._requests = [without if plain and row % 2 else request for row in range(games)]
+        self._requests = [without if plain and row % plain == plain - 1 else request for row in range(games)]
         self.observations = self._batch.reset()
-        for row in range(1, games, 2) if plain else ():
+        for row in range(plain - 1, games, plain) if plain else ():
             self.observations[row] = self._batch.restart(row, first_seed + row, request=without)
         self.rams = np.repeat(self._batch.rams(self.rows)[:, None], PAST, axis=1)
         self.actions = np.zeros((games, PAST - 1), dtype=np.intp)
@@ -92,6 +96,12 @@ class Collector:
     def label(self) -> Array:
         """Return what the teacher thinks of each action now, (games, A)."""
         return self._teacher.choose(self.rams, self.actions)
+
+    def notes(self) -> Array:
+        """Return what the teacher notes now, (games, N): nothing, where it is one that only chooses."""
+        if isinstance(self._teacher, TellingTeacher):
+            return self._teacher.tell(self.rams, self.actions)
+        return np.zeros((len(self.rams), 0), dtype=np.float32)
 
     def step(self, actions: Rows) -> None:
         """Take one action in every game and start a new game where one ended."""
@@ -162,13 +172,20 @@ class Imitator:
         self.network.to(self.device)
         self.network.body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
-        self.optimiser = torch.optim.Adam([p for n, p in self.network.named_parameters() if not n.startswith("critic")])
         # The policy is the running mean of the weights: its greedy choices do not jump from update to update.
         self._mean = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
         self.updates = 0
         self._rng = np.random.default_rng([config.seed, 7])
-        self.segments = Segments(settings, settings.units, len(spec.action_names))
         self.collector = self._collector(1_000_000 * (config.seed + 1))
+        noted = self.collector.notes().shape[1] if settings.notes else 0
+        self.segments = Segments(settings, settings.units, len(spec.action_names), noted)
+        self._telling = nn.Linear(settings.units, noted).to(self.device) if noted else None
+        learned = [p for n, p in self.network.named_parameters() if not n.startswith("critic")]
+        if self._telling is not None:
+            nn.init.zeros_(self._telling.weight)
+            nn.init.zeros_(self._telling.bias)
+            learned += list(self._telling.parameters())
+        self.optimiser = torch.optim.Adam(learned)
         self._hidden = self.network.initial_state(settings.games)
         self.steps, self.seconds = 0, 0.0
         self.curve: list[dict[str, float]] = []
@@ -220,9 +237,10 @@ class Imitator:
         return row
 
     def policy(self) -> GRUPolicy | LSTMPolicy:
-        """Return a copy of the current policy: the running mean of the weights."""
+        """Return a copy of the current policy: the running mean of the weights, rounded to float16."""
         copy = type(self.network)(self.network.spec, self.network.architecture)
-        copy.load_state_dict({name: tensor.cpu().clone() for name, tensor in self._mean.items()})
+        # In numbers that float16 holds: what is scored is then what the zoo's file will be.
+        copy.load_state_dict({name: tensor.cpu().half().float() for name, tensor in self._mean.items()})
         return copy.eval()
 
     def save(self) -> bytes:
@@ -230,6 +248,8 @@ class Imitator:
         tensors = {f"policy/{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"mean/{name}": tensor for name, tensor in self._mean.items()}
         tensors |= checkpoint.optimiser_tensors(self.optimiser)
+        if self._telling is not None:
+            tensors |= {f"telling/{name}": tensor for name, tensor in self._telling.state_dict().items()}
         if self.best_policy is not None:
             tensors |= {f"best/{name}": tensor for name, tensor in self.best_policy.tensors().items()}
         facts = checkpoint.ImitationFacts(
@@ -250,6 +270,8 @@ class Imitator:
         checkpoint.same_training(facts.config, self._fingerprint())
         self.network.load_state_dict(checkpoint.under(tensors, "policy/"))
         checkpoint.restore_optimiser(self.optimiser, tensors)
+        if self._telling is not None:
+            self._telling.load_state_dict(checkpoint.under(tensors, "telling/"))
         mean = checkpoint.under(tensors, "mean/")
         self._mean, self.updates = {name: tensor.to(self.device) for name, tensor in mean.items()}, facts.updates
         self.steps, self.seconds, self.curve, self.best = facts.steps, facts.seconds, list(facts.curve), facts.best
@@ -275,11 +297,12 @@ class Imitator:
         games, guided_steps = self.collector, self._guided * self.total
         share = max(1.0 - self.steps / guided_steps, 0.0) if guided_steps else 0.0
         states = self._hidden.cpu().numpy().copy()
-        frames, labels, starts = [], [], []
+        frames, labels, notes, starts = [], [], [], []
         for _ in range(self.settings.length):
             wanted = games.label()
             frames.append(games.observations)
             labels.append(wanted)
+            notes.append(games.notes()[:, : self.segments.notes.shape[2]])
             starts.append(games.starts)
             with torch.no_grad():
                 keep = torch.from_numpy(1.0 - games.starts)[:, None].to(self.device)
@@ -288,7 +311,7 @@ class Imitator:
                 chosen = self.network.heads(self._hidden)[0].argmax(dim=1).cpu().numpy()
             guided = self._rng.random(len(chosen)) < share
             games.step(np.where(guided, wanted.argmax(axis=1), chosen).astype(np.intp))
-        self.segments.add(frames, labels, starts, states)
+        self.segments.add(frames, labels, notes, starts, states)
         self.steps += self.settings.length * self.settings.games
 
     def _learn(self, slots: Rows) -> None:
@@ -302,15 +325,21 @@ class Imitator:
         shown, _ = NativeRecurrentPolicy._process_sequence(
             features, (state, torch.zeros_like(state)), starts.flatten(), self._cell
         )
-        logits = self.network.heads(shown)[0].reshape(count, length, -1)[:, self.settings.warm_up :]
-        wanted = labels[:, self.settings.warm_up :]
-        loss = _loss(logits.flatten(0, 1), wanted.flatten(0, 1))
+        shown = shown.reshape(count, length, -1)[:, self.settings.warm_up :].flatten(0, 1)
+        logits, wanted = self.network.heads(shown)[0], labels[:, self.settings.warm_up :].flatten(0, 1)
+        loss = _loss(logits, wanted)
+        total = loss
+        if self._telling is not None:
+            notes = torch.from_numpy(self.segments.notes[slots]).to(self.device)[:, self.settings.warm_up :]
+            told = functional.mse_loss(self._telling(shown), notes.flatten(0, 1).clamp(-3.0, 3.0))
+            # Less and less: in the end the state need not hold what the choice does not need.
+            total = loss + self.settings.notes * max(1.0 - self.steps / self.total, 0.0) * told
         self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
+        torch.autograd.backward(total)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
         self.optimiser.step()
         self._follow()
-        agreement = float((logits.argmax(dim=2) == wanted.argmax(dim=2)).float().mean())
+        agreement = float((logits.argmax(dim=1) == wanted.argmax(dim=1)).float().mean())
         fresh = not np.isfinite(self.agreement)
         self.agreement = agreement if fresh else 0.98 * self.agreement + 0.02 * agreement
         self.loss = loss.item() if fresh else 0.98 * self.loss + 0.02 * loss.item()

@@ -6,7 +6,6 @@ python -m moorelens.policies.training.ram_ppo Pong pong_teacher.safetensors [ste
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,25 @@ import numpy.typing as npt
 import torch
 from safetensors.torch import save
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 
 from moorelens.policies.training.atari_vec import AtariVecEnv
 from moorelens.policies.training.config import training_request
-from moorelens.policies.training.teachers import FEATURES, PAST
 from moorelens.policies.training.trainer import private_random_state
+from moorelens.policies.training.views import PAST, VIEWS, View
 from moorelens.runs.atomic import write_atomic
 
 Array = npt.NDArray[Any]
-STEPS = 3_000_000
 
 
 class Memories(VecEnvWrapper):  # type: ignore[misc]
     """Games whose observations are the features of the memories and actions so far that their teacher sees."""
 
-    def __init__(self, games: AtariVecEnv, features: Callable[[Array, Array], Array]) -> None:
+    def __init__(self, games: AtariVecEnv, view: View) -> None:
         """Wrap games that were made without frames."""
-        self._features = features
-        size = features(np.zeros((1, PAST, 128), np.uint8), np.zeros((1, PAST - 1), np.intp)).shape[1]
+        self._features, self._turned = view.features, view.turned
+        size = self._features(np.zeros((1, PAST, 128), np.uint8), np.zeros((1, PAST - 1), np.intp)).shape[1]
         super().__init__(games, observation_space=gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32))
         self._rows = np.arange(games.num_envs, dtype=np.intp)
         self._rams = np.zeros((games.num_envs, PAST, 128), dtype=np.uint8)
@@ -48,9 +47,11 @@ class Memories(VecEnvWrapper):  # type: ignore[misc]
         return self._features(self._rams, self._past)
 
     def step_async(self, actions: Array) -> None:
-        """Remember the actions and pass them on."""
+        """Remember the actions, as the game has them, and pass them on."""
         self._actions = np.asarray(actions, dtype=np.intp)
-        self.venv.step_async(actions)
+        if self._turned is not None:
+            self._actions = self._turned(self._rams)[self._rows, self._actions]
+        self.venv.step_async(self._actions)
 
     def step_wait(self) -> tuple[Array, Array, Array, list[dict[str, Any]]]:
         """Take the actions; a game that ends is followed by a new one."""
@@ -70,24 +71,44 @@ class Memories(VecEnvWrapper):  # type: ignore[misc]
         self._past[rows] = 0
 
 
-def train_teacher(game: str, *, steps: int = STEPS, seed: int = 0, games: int = 16, length: int = 256) -> bytes:
-    """Return the weights of a game's teacher as a safetensors file; `games` play `length` steps before each update."""
+class Report(BaseCallback):  # type: ignore[misc]
+    """Says now and then how far the training is and what the last games gave, with the dither of learning."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        returns = [game["r"] for game in list(self.model.ep_info_buffer)[-32:]]
+        if returns and self.num_timesteps % 40_960 < self.locals["n_rollout_steps"] * self.training_env.num_envs:
+            print(f"{self.num_timesteps} steps: {np.mean(returns):.1f} a game", file=sys.stderr, flush=True)
+
+
+def train_teacher(
+    game: str, *, steps: int | None = None, seed: int = 0, games: int = 16, length: int = 128, report: bool = False
+) -> bytes:
+    """Return the weights of a game's teacher as a safetensors file; `games` play `length` steps before each update.
+
+    `steps`: None for those of the game's view.
+    """
+    view = VIEWS[game]
     with private_random_state():
         played = AtariVecEnv(training_request(f"ALE/{game}-v5"), games, first_seed=seed * 1_000_000, frames=False)
-        memories = VecNormalize(VecMonitor(Memories(played, FEATURES[game])), norm_obs=False, clip_reward=np.inf)
+        memories = VecNormalize(VecMonitor(Memories(played, view)), norm_obs=False, clip_reward=np.inf)
         model = PPO(
             "MlpPolicy",
             memories,
             n_steps=length,
             batch_size=games * length // 4,
-            n_epochs=5,
+            n_epochs=4,
+            gamma=view.gamma,
+            gae_lambda=view.gae_lambda,
             learning_rate=lambda left: 7e-4 * max(left, 0.03),
-            ent_coef=0.004,
+            ent_coef=0.01,
             policy_kwargs={"net_arch": [64, 64]},
             device="cpu",
             seed=seed,
         )
-        model.learn(steps)
+        model.learn(view.steps if steps is None else steps, callback=Report() if report else None)
         return teacher_weights(model.policy.state_dict())
 
 
@@ -101,4 +122,4 @@ def teacher_weights(state: dict[str, torch.Tensor]) -> bytes:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     name, path, *rest = sys.argv[1:]
-    write_atomic(Path(path), train_teacher(name, steps=int(rest[0]) if rest else STEPS))
+    write_atomic(Path(path), train_teacher(name, steps=int(rest[0]) if rest else None, report=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,11 @@ from moorelens.policies.training.scripted import (
     ChopperCommandTeacher,
     SpaceInvadersTeacher,
 )
+from moorelens.policies.training.views import VIEWS
 
 Bytes = npt.NDArray[np.uint8]
 Actions = npt.NDArray[np.intp]
 Probabilities = npt.NDArray[np.float32]
-
-
-PAST = 5  # memories that a teacher is shown, the present one included
 
 
 class RamTeacher(Protocol):
@@ -37,6 +35,15 @@ class RamTeacher(Protocol):
 
         At the start of a game the past is the first memory repeated and action 0.
         """
+        ...
+
+
+@runtime_checkable
+class TellingTeacher(RamTeacher, Protocol):
+    """A teacher that can say what it saw, too."""
+
+    def tell(self, rams: Bytes, actions: Actions) -> npt.NDArray[np.float32]:
+        """Return the numbers (b, N), about 1 in size, that it judges by."""
         ...
 
 
@@ -91,68 +98,28 @@ class NetworkTeacher:
     """A small network that was trained by PPO on what the emulator's memory says of a game."""
 
     def __init__(self, game: str) -> None:
-        """Read the bundled weights (tanh, two hidden layers of 64) of `Pong` or another game of `FEATURES`."""
+        """Read the bundled weights (tanh, two hidden layers of 64) of a game of `VIEWS`."""
         tensors = load_file(_weights(game))
-        self._features = FEATURES[game]
+        self._view = VIEWS[game]
         self._layers = [(tensors[f"{i}.weight"], tensors[f"{i}.bias"]) for i in range(3)]
 
     def choose(self, rams: Bytes, actions: Actions) -> Probabilities:
         """Return the probabilities of the game's actions, (b, A)."""
-        hidden = self._features(rams, actions)
+        hidden = self._view.features(rams, actions)
         for i, (weight, bias) in enumerate(self._layers):
             hidden = hidden @ weight.T + bias
             hidden = np.tanh(hidden) if i < 2 else hidden
         weights = np.exp(hidden - hidden.max(axis=1, keepdims=True))
-        return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+        chosen = np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+        if self._view.turned is None:
+            return chosen
+        turned = np.zeros_like(chosen)
+        np.put_along_axis(turned, self._view.turned(rams), chosen, axis=1)
+        return turned
 
-
-def pong_features(rams: Bytes, actions: Actions) -> npt.NDArray[np.float32]:
-    """Return what the Pong teacher sees, (b, 27): places and speeds of ball and paddles, and the past actions.
-
-    A hand-written controller returns the ball for ever but seldom scores: which edge of the paddle meets the ball
-    decides the angle, the paddle moves in leaps of 23 pixels with a lag, and sticky actions blur them. Hence a network.
-    Bytes 49 and 54 are the ball, 51 the right paddle, 50 the left one. The ball's way to the right paddle is prolonged
-    with reflections at the walls.
-    """
-    low, high, paddle_x = 44.0, 206.0, 188.0
-    x, y, paddle, other = (rams[:, 0, i].astype(np.float64) for i in (49, 54, 51, 50))
-    live = (y > 0) & (rams[:, 1, 54] > 0)
-    vx = np.where(live, x - rams[:, 1, 49], 0.0)
-    vy = np.where(live, y - rams[:, 1, 54], 0.0)
-    jump = (np.abs(vx) > 30) | (np.abs(vy) > 40)
-    vx, vy = np.where(jump, 0.0, vx), np.where(jump, 0.0, vy)
-    coming = vx > 0.5
-    steps = np.where(coming, (paddle_x - x) / np.where(coming, vx, 1.0), 30.0)
-    folded = (y + vy * steps - low) % (2 * (high - low))
-    meets = np.where(coming, low + np.minimum(folded, 2 * (high - low) - folded), np.where(live, y, 125.0))
-    steps = np.where(coming, np.clip(steps, -2, 30), 30.0)
-    moves = -np.diff(rams[:, :PAST, 51].astype(np.float64), axis=1)
-    columns = [steps / 10, np.minimum(steps, 4) / 2, (meets - paddle) / 30, (y - paddle) / 60, (x - 128) / 60]
-    columns += [(y - 125) / 60, (paddle - 125) / 60, (other - y) / 40, vx / 8, vy / 8, live.astype(np.float64)]
-    done = np.eye(3)[actions[:, :4]].reshape(len(rams), 12)
-    return np.column_stack([*columns, moves / 15, done]).astype(np.float32)
-
-
-def boxing_features(rams: Bytes, actions: Actions) -> npt.NDArray[np.float32]:
-    """Return what the Boxing teacher sees, (b, 98): places, distances, how both moved, and the past actions.
-
-    Bytes 32 and 34 are the white boxer (the player), 33 and 35 the black one, across and down. A punch counts where a
-    fist meets the head, which depends on both distances to a few pixels and on how far the arm has come: hence the
-    past actions, and a network rather than rules (the best of some fifty rules led by 8 points after 500 steps).
-    """
-    places = rams[:, :PAST, [32, 34, 33, 35]].astype(np.float64)
-    now = places[:, 0]
-    across, down = now[:, 2] - now[:, 0], now[:, 3] - now[:, 1]
-    near = [across / 30, down / 30, np.abs(across) / 30 - 1, np.abs(down) / 16 - 1, np.sign(across), np.sign(down)]
-    moves = np.clip(-np.diff(places, axis=1), -20, 20).reshape(len(rams), -1) / 6
-    done = np.eye(18)[actions[:, : PAST - 1]].reshape(len(rams), -1)
-    return np.column_stack([*near, (now - 60) / 30, moves, done]).astype(np.float32)
-
-
-FEATURES: dict[str, Callable[[Bytes, Actions], npt.NDArray[np.float32]]] = {
-    "Boxing": boxing_features,
-    "Pong": pong_features,
-}
+    def tell(self, rams: Bytes, actions: Actions) -> npt.NDArray[np.float32]:
+        """Return what the network sees, (b, N)."""
+        return self._view.features(rams, actions)
 
 
 _SCRIPTED: dict[str, Callable[[], RamTeacher]] = {
@@ -167,7 +134,7 @@ _SCRIPTED: dict[str, Callable[[], RamTeacher]] = {
 def ram_teacher(env_id: str) -> RamTeacher:
     """Return the teacher of a game; raises `OptionError` where there is none."""
     name = game_name(env_id)
-    trained = [game for game in FEATURES if _weights(game).exists()]
+    trained = [game for game in VIEWS if _weights(game).exists()]
     if name in _SCRIPTED:
         return _SCRIPTED[name]()
     if name in trained:
