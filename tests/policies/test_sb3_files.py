@@ -112,9 +112,16 @@ class TestHostileFiles:
 
         hostile = rewritten(stock, tmp_path / "hostile.zip", change)
         for trust in (False, True):
-            with pytest.raises(PolicyError, match="cannot be read as one"):
+            with pytest.raises(PolicyError, match=r"cannot be read as one \(its policy.pth is a pickle of more than"):
                 open_policy(f"sb3:{hostile}", env=LSTM.env, trust=trust)
         assert not mark.exists()
+
+    def test_weights_that_unpack_without_end_are_refused_unpacked(
+        self, stock: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("moorelens.policies.sb3.archive._LARGEST_WEIGHTS", 1000)
+        with pytest.raises(PolicyError, match="unpacks to more than 2 GiB"):
+            open_policy(f"sb3:{stock}", env=LSTM.env)
 
     def test_a_published_checkpoint_that_is_a_pickle_is_refused_unread(self, tmp_path: Path) -> None:
         mark = tmp_path / "ran"
@@ -419,4 +426,8 @@ def test_the_chance_of_an_action_is_that_of_the_training(tmp_path: Path) -> None
     chances = policy.logits_of(policy.features(seen)).softmax(dim=-1)
     rate = model.exploration_rate
     assert chances.max(dim=-1).values.tolist() == pytest.approx([1 - rate / 2] * 7)
+    for rate in (float("nan"), -0.1, "often", True):
+        odd = with_data(path, tmp_path / "odd.zip", exploration_rate=rate)
+        with pytest.raises(PolicyError, match="explores with a chance between 0 and 1"):
+            open_policy(f"sb3:{odd}", env="CartPole-v1")
     assert re.fullmatch("DQN|A2C", open_policy(f"sb3:{path}", env="CartPole-v1").card["algorithm"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from moorelens.errors import PolicyError
 from moorelens.policies.native import check_finite
 
 _LARGEST_DATA = 1 << 28  # bytes of JSON: a zip may claim any size, and a stock one needs some thousand
+# Bytes of weights once unpacked: policies have a few million, and zeros pack a thousandfold.
+_LARGEST_WEIGHTS = 1 << 31
 PICKLED = ":serialized:"
 
 
@@ -45,6 +48,8 @@ def read_archive(path: Path) -> Archive:
             if archive.getinfo("data").file_size > _LARGEST_DATA:
                 raise ValueError("its data is larger than any policy's")
             data = json.loads(archive.read("data"))
+            if archive.getinfo("policy.pth").file_size > _LARGEST_WEIGHTS:
+                raise ValueError("its policy.pth unpacks to more than 2 GiB")
             tensors = _weights(archive.read("policy.pth"))
         if not isinstance(data, dict):
             raise ValueError("its data is no JSON object")
@@ -61,7 +66,10 @@ def read_archive(path: Path) -> Archive:
 def _weights(data: bytes) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # advice to programmers about how the file was written
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        try:
+            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:  # whose own words advise to read the file without this guard
+            raise ValueError("its policy.pth is a pickle of more than tensors, which could run code") from error
     tensors = {str(name): tensor for name, tensor in loaded.items() if isinstance(tensor, Tensor)}
     if not tensors:
         raise ValueError("its policy.pth holds no tensors")

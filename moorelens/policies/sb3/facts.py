@@ -57,7 +57,7 @@ def facts_of(archive: Archive) -> Facts:
         image=image and options.get("normalize_images", True) is True,
         sizes=_actions(archive),
         activation=_activation(archive, options, activation),
-        explore=float(archive.data.get("exploration_rate", 0.0)) if kind == "dqn" else None,
+        explore=_explore(archive) if kind == "dqn" else None,
         steps=archive.data.get("num_timesteps"),
     )
 
@@ -68,6 +68,17 @@ def needs_trust(archive: Archive, field: str, why: str) -> PolicyError:
         f"A policy is rebuilt from plain fields and weights without running anything, and {field} of {archive.where} "
         f"{why}: pass --trust if you trust who wrote the file, which lets Stable-Baselines3 load it and run its code."
     )
+
+
+def _explore(archive: Archive) -> float:
+    """Return the epsilon of a DQN; raises `PolicyError` where it is no chance."""
+    rate = archive.data.get("exploration_rate", 0.0)
+    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0.0 <= rate <= 1.0:
+        raise PolicyError(
+            f"A DQN explores with a chance between 0 and 1, and exploration_rate of {archive.where} is {rate!r}: the "
+            "file was changed by hand or written by another program, so save the model again."
+        )
+    return float(rate)
 
 
 def _stock(archive: Archive) -> tuple[str, str]:
