@@ -27,6 +27,7 @@ def crosstest(arguments: list[str]) -> int:
 
 def _study(config: CountConfig | CrosstestConfig, output: Output) -> int:
     from moorelens.pipelines.images.study import run_count, run_crosstest
+    from moorelens.reports.format import plural
     from moorelens.reports.study import encode_study
     from moorelens.reports.study_html import findings
 
@@ -48,7 +49,7 @@ def _study(config: CountConfig | CrosstestConfig, output: Output) -> int:
     else:
         head = summary.head
         print(
-            f"{len(head.models)} models, all of them right on {head.correct} of {head.pictures} pictures; "
+            f"{plural(len(head.models), 'model')}, right together on {head.correct} of {head.pictures} pictures; "
             f"{summary.compared} compared"
         )
         print("\n".join(plain(f"{question} {answer}") for question, answer in findings(summary)))

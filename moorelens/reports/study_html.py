@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from moorelens.reports.format import count, listed, number, plural
@@ -11,6 +11,7 @@ from moorelens.reports.html import environment, stylesheet
 from moorelens.reports.study import CountSummary, CrosstestSummary, StudyHead
 from moorelens.reports.study_figures import landscape_svg, matrix_svg, measures_svg
 from moorelens.reports.study_tables import p_text, study_tables
+from moorelens.reports.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +46,7 @@ def render_study(summary: CountSummary | CrosstestSummary, examples: tuple[Examp
         style=style,
         policy=policy,
         words=words,
-        page={"tables": study_tables(summary)},
+        page={"tables": {key: _unbroken(table, summary.head) for key, table in study_tables(summary).items()}},
         facts=_facts(summary.head, summary.compared),
         findings=findings(summary),
         figures=_figures(summary),
@@ -185,6 +186,20 @@ def _facts(head: StudyHead, compared: int) -> list[tuple[str, str]]:
         ("compared", count(compared)),
         ("seed", str(head.settings["seed"])),
     ]
+
+
+def _unbroken(table: Table, head: StudyHead) -> Table:
+    """Return a table in which the names of models keep to one line."""
+    names = {model.name for model in head.models}
+    rows = tuple(
+        tuple(replace(cell, text=cell.text.replace("-", "\u2011")) if cell.text in names else cell for cell in row)
+        for row in table.rows
+    )
+    columns = tuple(
+        replace(column, title=column.title.replace("-", "\u2011")) if column.title in names else column
+        for column in table.columns
+    )
+    return replace(table, rows=rows, columns=columns)
 
 
 def _base64(data: bytes) -> str:

@@ -81,7 +81,7 @@ class CountConfig(StudyConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     """Sufficient sets after which the search of a picture ends."""
     overlap: int = 1
     """Sets count as apart where any two share at most so many patches."""
-    budget: int = 4000
+    budget: int = 10_000
     """Sets evaluated for each picture and model at most; what it cuts short is said."""
 
     def __post_init__(self) -> None:

@@ -170,7 +170,8 @@ def _causes(made: Shapes, task: Task, row: int) -> Tensor:
 
 def _check_task(task: Task, models: Models, size: tuple[int, int]) -> None:
     names = classes_of(task)
-    if models.classes != tuple(names) or models.opened[0].channels != 3 or size[0] != size[1]:
+    # Bundled models of the task `and` have one class more, for what is no pair.
+    if models.classes[: len(names)] != tuple(names) or models.opened[0].channels != 3 or size[0] != size[1]:
         raise ModelError(
             f"Bundled pictures of the task {task!r} are square, in colour and show {_some(names)}, and "
             f"{models.references[0]} names {_some(models.classes)} in {models.opened[0].channels} channels of "

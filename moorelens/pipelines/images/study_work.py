@@ -77,7 +77,7 @@ def work(shard: Shard) -> Done:
     if models.identities != shard.identities:
         raise ModelError(
             f"A model is the same whenever it is opened, and of {', '.join(shard.references)} one came out with other "
-            "weights: let its factory load them from a file, or seed what it draws."
+            "weights: let its factory load them from a file that nobody replaces meanwhile, or seed what it draws."
         )
     subjects = [_unpacked(packed) for packed in shard.subjects]
     if isinstance(shard.config, CountConfig):
