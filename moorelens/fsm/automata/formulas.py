@@ -279,7 +279,10 @@ class _Parser:
     def _wrong(self, token: _Token, rule: str) -> OptionError:
         where = f"character {token.at + 1} ({token.text!r})" if token.kind != "end" else "its end"
         shown = self._text if len(self._text) <= 200 else f"{self._text[:200]}..."
-        return OptionError(f"The property {shown!r} cannot be read at {where}: a property has {rule}")
+        return OptionError(
+            f"The property {shown!r} cannot be read at {where}: a property has {rule}; correct it there "
+            "(docs/checking.md has the language)."
+        )
 
 
 def _matching(name: str, known: Collection[str]) -> str | None:
