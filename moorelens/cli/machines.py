@@ -9,7 +9,7 @@ import msgspec
 
 from moorelens.cli.config import DiffConfig, FoldConfig, MinimizeConfig, ReduceConfig
 from moorelens.cli.drawing import write_picture
-from moorelens.cli.files import beside, read_machine, write_result
+from moorelens.cli.files import beside, read_any_machine, read_machine, write_result
 from moorelens.cli.parsing import Output, parse
 from moorelens.cli.printing import print_json
 from moorelens.fsm.automata.difference import diff as compare
@@ -20,7 +20,8 @@ from moorelens.fsm.automata.exchange.reduced_json import encode_reduced
 from moorelens.fsm.automata.folding import fold as fold_machine
 from moorelens.fsm.automata.machine import MooreMachine
 from moorelens.fsm.automata.minimised import Minimised
-from moorelens.fsm.automata.reductions import DEFAULT_STEPS
+from moorelens.fsm.automata.reduced import ReducedMachine
+from moorelens.fsm.automata.reductions import DEFAULT_STEPS, expand
 from moorelens.fsm.automata.reductions import reduce as reduce_machine
 from moorelens.fsm.automata.strict import minimise_strict
 
@@ -70,11 +71,18 @@ def minimize(arguments: list[str]) -> int:
 
 def diff(arguments: list[str]) -> int:
     """Run `moorelens diff`; two machines that differ are a result, not a failure."""
-    config, output = parse(DiffConfig, arguments, verb="diff", description="Say where two machines differ.")
-    first, second = read_machine(config.first), read_machine(config.second)
+    description = "Say where two machines differ; a reduced one is compared as the machine it stands for."
+    config, output = parse(DiffConfig, arguments, verb="diff", description=description)
+    given = [(name, read_any_machine(name)) for name in (config.first, config.second)]
+    first, second = (_expanded(machine) for _, machine in given)
     found = compare(first, second, match=None if config.match == "auto" else config.match)
     document = difference_document(found, first, second)
     lines = [difference_text(found, first, second).rstrip()]
+    lines += [
+        f"The states of {name} are numbered anew: it trimmed or merged some of its machine."
+        for name, machine in given
+        if isinstance(machine, ReducedMachine) and _lost(machine)
+    ]
     if config.out:
         out = write_picture(
             Path(config.out), difference_dot(found, first, second), seconds=config.seconds, force=config.force
@@ -82,6 +90,15 @@ def diff(arguments: list[str]) -> int:
         document["file"] = str(out)
         lines.append(str(out))
     return _print(document, lines, output)
+
+
+def _expanded(machine: MooreMachine | ReducedMachine) -> MooreMachine:
+    return expand(machine) if isinstance(machine, ReducedMachine) else machine
+
+
+def _lost(reduced: ReducedMachine) -> bool:
+    """Return whether a reduced machine has fewer states than the machine it was made of."""
+    return len(reduced.members) < len(reduced.state_map)
 
 
 def _smaller(machine: MooreMachine, found: Minimised, out: Path, force: bool, output: Output) -> int:

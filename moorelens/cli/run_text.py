@@ -9,7 +9,7 @@ from typing import Any
 from moorelens.cli.printing import plain
 from moorelens.reports.evaluation import Condition, Evaluation, PlayerResult, Rival
 from moorelens.reports.format import count, number, plural, share, span
-from moorelens.reports.pruning import Pruning
+from moorelens.reports.pruning import EffectRow, Pruning
 from moorelens.reports.summary import Score
 
 WIDTH = 80
@@ -61,15 +61,40 @@ def pruning_lines(found: Pruning) -> list[str]:
         _costs(f"{count(found.cost.n)} pruning games", found.machine, found.pruned, found.cost),
         _costs(f"{count(held_out.cost.n)} held-out games", held_out.machine, held_out.pruned, held_out.cost),
     ]
+    lines += _doubt(found)
     if found.effects:
-        lines += ["", f"{'decision':<10}{'always to':<11}{'taken':>8}{'cost':>9}  {'95 % interval':<20}"]
+        stays = {trial.state: trial.target for trial in found.trials if trial.accepted and trial.state is not None}
+        lines += ["", f"{'decision':<10}{'always to':<11}{'taken':>8}{'cost':>9}  {'95 % interval':<20}after pruning"]
         for row in found.effects:
-            kept = "" if row.kept else "pruned"
             state, target = f"S{row.state}", f"S{row.target}"
             cost = f"{number(row.cost.mean):>9}  {_interval(row.cost):<20}"
-            lines.append(f"{state:<10}{target:<11}{share(row.share):>8}{cost}{kept}")
+            lines.append(f"{state:<10}{target:<11}{share(row.share):>8}{cost}{_fate(row, stays.get(row.state))}")
     wrapped = [part for line in lines for part in ([line] if "  " in line else textwrap.wrap(line, WIDTH) or [""])]
     return [plain(line).rstrip() for line in wrapped]
+
+
+def _doubt(found: Pruning) -> list[str]:
+    """Return what to think of a cost on held-out games that may be more than was allowed."""
+    cost = found.held_out.cost
+    worst = cost.mean if cost.high is None else cost.high
+    if worst <= found.tolerance:
+        return []
+    words = "was lost" if cost.mean > found.tolerance else "may be lost"
+    most = cost.mean if cost.mean > found.tolerance else worst
+    return [
+        "",
+        f"Careful: on held-out games up to {number(most)} of return {words}, more than the {number(found.tolerance)} "
+        "allowed; more --games would choose better, a smaller --tolerance prunes less.",
+    ]
+
+
+def _fate(row: EffectRow, stays: int | None) -> str:
+    """Return what became of a branch: its state decides still, goes this way always, or goes another."""
+    if row.kept:
+        return "decides still"
+    if stays is None:
+        return "decides no more"
+    return "always this" if row.target == stays else f"always S{stays}"
 
 
 def _costs(title: str, machine: Score, pruned: Score, cost: Score) -> str:

@@ -122,6 +122,18 @@ def test_diff_says_and_draws_what_changed(machine: Path, capsys: pytest.CaptureF
     assert run(capsys, "diff", "machine.json", "machine.json").out.startswith("No difference")
 
 
+def test_diff_takes_a_reduced_machine_as_the_one_it_stands_for(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(capsys, "reduce", "machine.json").code == 0
+    assert run(capsys, "diff", "machine.json", "machine-reduced.json").out.startswith("No difference")
+    Path("longer.json").write_bytes(ring(length=5))
+    shell = run(capsys, "diff", "machine-reduced.json", "longer.json")
+    assert shell.code == 0
+    assert shell.out.startswith("4 states became 5")
+    assert "S4" in shell.out and "o0" in shell.out and "s4" not in shell.out
+
+
 @pytest.mark.parametrize(
     ("image_format", "file", "part"),
     [

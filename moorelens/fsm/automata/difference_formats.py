@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from moorelens.fsm.automata.difference import ChangedDecision, MachineDifference
 from moorelens.fsm.automata.equivalence import Difference
 from moorelens.fsm.automata.exchange.dot_text import attributes, quoted
-from moorelens.fsm.automata.exchange.names import state_name, symbol_name
 from moorelens.fsm.automata.machine import BOT, MooreMachine
 from moorelens.fsm.automata.matching import action_name
 from moorelens.fsm.automata.structure import distinct_pairs
@@ -32,23 +31,24 @@ def difference_text(difference: MachineDifference, first: MooreMachine, second: 
     """Return the difference in lines a person reads, a first line that sums it up."""
     if difference.empty:
         return f"No difference: {first.n_states} states and {first.n_symbols} symbols agree.\n"
+    crossed = difference.redirected or difference.changed
     same = sum(1 for s, t in difference.pairs if s != first.start and t != second.start)
     lines = [
         f"{first.n_states} states became {second.n_states}; {same} are matched ({MATCHES[difference.match]}).",
+        *(["Before an arrow stand names of the first machine, after it those of the second."] if crossed else []),
         *_listed("states vanished", [_state(first, s) for s in difference.vanished]),
         *_listed("states appeared", [_state(second, s) for s in difference.appeared]),
         *_listed(
             "states changed action",
             [f"{_state(first, s)} -> {_state(second, t)}" for s, t in difference.changed],
         ),
-        *_listed("symbols vanished", [symbol_name(o) for o in difference.symbols_vanished]),
-        *_listed("symbols appeared", [symbol_name(o) for o in difference.symbols_appeared]),
+        *_listed("symbols vanished", [_letter(o) for o in difference.symbols_vanished]),
+        *_listed("symbols appeared", [_letter(o) for o in difference.symbols_appeared]),
         *_listed("transitions lead elsewhere", [_redirected_text(r) for r in difference.redirected]),
         *_listed("transitions lost", [_pair(p, difference) for p in difference.lost]),
         *_listed("transitions gained", [_pair(p, difference) for p in difference.gained]),
-        *[_decision_text(d) for d in difference.decisions],
-        *_word_text("first", difference.first_word, first, second),
-        *_word_text("second", difference.second_word, second, first),
+        *_decision_texts(difference.decisions),
+        *_words(difference, first, second),
     ]
     return "\n".join(lines) + "\n"
 
@@ -122,12 +122,12 @@ def _drawn_edges(
 
 
 def _state(machine: MooreMachine, state: int) -> str:
-    return f"{state_name(state)} ({'start' if state == machine.start else action_name(machine, state)})"
+    return f"{_named(state)} ({'start' if state == machine.start else action_name(machine, state)})"
 
 
 def _both(first: MooreMachine, state: int, second: MooreMachine, partner: int) -> str:
     before, after = action_name(first, state), action_name(second, partner)
-    name = state_name(state) if state == partner else f"{state_name(state)} = {state_name(partner)}"
+    name = _named(state) if state == partner else f"{_named(state)} = {_named(partner)}"
     if state == first.start:
         return f"{name}: start"
     return f"{name}: {before}" if before == after else f"{name}: {before} -> {after}"
@@ -137,17 +137,24 @@ def _listed(what: str, items: list[str]) -> Iterable[str]:
     if not items:
         return []
     more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
-    return [f"{len(items)} {what}: {', '.join(items[:LISTED])}{more}"]
+    words = what.replace("transitions lead ", "transitions leads ").replace("s ", " ", 1) if len(items) == 1 else what
+    return [f"{len(items)} {words}: {', '.join(items[:LISTED])}{more}"]
 
 
 def _redirected_text(change: Any) -> str:
-    ends = (" or ".join(state_name(t) for t in side) for side in (change.before, change.after))
-    return f"{state_name(change.source)} {symbol_name(change.symbol)}: {' -> '.join(ends)}"
+    ends = (" or ".join(_named(t) for t in side) for side in (change.before, change.after))
+    return f"{_named(change.source)} {_letter(change.symbol)}: {' -> '.join(ends)}"
 
 
 def _pair(pair: tuple[int, int], difference: MachineDifference) -> str:
-    end = state_name(pair[1]) if difference.match == "shape" else symbol_name(pair[1])
-    return f"{state_name(pair[0])} {'-> ' if difference.match == 'shape' else ''}{end}"
+    end = _named(pair[1]) if difference.match == "shape" else _letter(pair[1])
+    return f"{_named(pair[0])} {'-> ' if difference.match == 'shape' else ''}{end}"
+
+
+def _decision_texts(decisions: Sequence[ChangedDecision]) -> Iterable[str]:
+    yield from (_decision_text(decision) for decision in decisions[:LISTED])
+    if len(decisions) > LISTED:
+        yield f"and {len(decisions) - LISTED} more decisions that appear, vanish or change"
 
 
 def _decision_text(decision: ChangedDecision) -> str:
@@ -155,15 +162,39 @@ def _decision_text(decision: ChangedDecision) -> str:
     sides = {"vanishes": decision.before, "appears": decision.after}
     actions = sides.get(decision.change)
     text = " or ".join(actions) if actions else f"{' or '.join(decision.before)} -> {' or '.join(decision.after)}"
-    return f"decision at {state_name(state or 0)} {decision.change}: {text}"
+    return f"decision at {_named(state or 0)} {decision.change}: {text}"
 
 
-def _word_text(name: str, word: Difference | None, machine: MooreMachine, other: MooreMachine) -> Iterable[str]:
-    if word is None:
-        return []
-    letters = " ".join(symbol_name(o) for o in word.symbols)
+def _words(difference: MachineDifference, first: MooreMachine, second: MooreMachine) -> Iterable[str]:
+    """Return the shortest words that tell the two apart; one word that does so from either side is told once."""
+    mine, theirs = difference.first_word, difference.second_word
+    if mine is not None:
+        yield _word_text(mine, ("first", "second"), first, second)
+    told_twice = mine is not None and theirs is not None and mine.symbols == _in_first(theirs, first, second)
+    if theirs is not None and not (told_twice and mine is not None and mine.found is not None):
+        yield _word_text(theirs, ("second", "first"), second, first)
+
+
+def _in_first(word: Difference, first: MooreMachine, second: MooreMachine) -> tuple[int, ...]:
+    """Return the symbols of a word of the second machine as the first one numbers them; -1 for one it does not know."""
+    known = {tuple(code): symbol for symbol, code in enumerate(first.symbol_codes.tolist())}
+    return tuple(known.get(tuple(second.symbol_codes[symbol].tolist()), -1) for symbol in word.symbols)
+
+
+def _word_text(word: Difference, names: tuple[str, str], machine: MooreMachine, other: MooreMachine) -> str:
+    letters = " ".join(_letter(o) for o in word.symbols)
     found = "is undefined" if word.found is None else f"does {_action(other, word.found)}"
-    return [f"after {letters} the {name} does {_action(machine, word.expected)} and the other {found}"]
+    return f"after {letters} the {names[0]} does {_action(machine, word.expected)} and the {names[1]} {found}"
+
+
+def _named(state: int) -> str:
+    """Return the name of a state as drawings have it."""
+    return f"S{state}"
+
+
+def _letter(symbol: int) -> str:
+    """Return the name of a symbol as drawings have it."""
+    return f"o{symbol}"
 
 
 def _word_document(word: Difference | None, machine: MooreMachine, other: MooreMachine) -> dict[str, Any] | None:

@@ -77,9 +77,9 @@ def test_a_lost_branch_is_a_vanished_state_and_a_vanished_decision():
     assert back.decisions[0].change == "appears"
     assert back.gained == ((2, 4),)
     text = difference_text(difference, before, after)
-    assert "1 states vanished: s6 (c)" in text
-    assert "decision at s2 vanishes: b or c" in text
-    assert "after o_0 o_1 o_4 the first does c and the other is undefined" in text
+    assert "1 state vanished: S6 (c)" in text
+    assert "decision at S2 vanishes: b or c" in text
+    assert "after o0 o1 o4 the first does c and the second is undefined" in text
 
 
 def test_a_changed_action_changes_the_decision():
@@ -89,7 +89,9 @@ def test_a_changed_action_changes_the_decision():
     assert difference.changed == ((6, 6),)
     assert [(d.change, d.before, d.after) for d in difference.decisions] == [("changes", ("b", "c"), ("a", "b"))]
     assert "c -> a" in difference_dot(difference, before, after)
-    assert "decision at s2 changes: b or c -> a or b" in difference_text(difference, before, after)
+    text = difference_text(difference, before, after)
+    assert "decision at S2 changes: b or c -> a or b" in text
+    assert text.count("after o0 o1 o4 ") == 1
 
 
 def test_a_redirected_transition_is_named():
