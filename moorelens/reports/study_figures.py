@@ -95,9 +95,11 @@ def _cells(matrix: Matrix, rows: Sequence[str], names: Sequence[str], *, x: floa
             part = (cell.mean - low) / ((high - low) or 1.0)
             fill, dark = _shade(part)
             box = f'x="{x + side * j:.1f}" y="{y + 40 * i:.1f}" width="{side - 2:.1f}" height="38"'
-            own = f' stroke="{INK}" stroke-width="2" class="own"' if row == names[j] else ""
-            parts.append(f'<rect {box} fill="{fill}"{own}/>')
+            parts.append(f'<rect {box} fill="{fill}"/>')
             colour = "#ffffff" if dark else "#1c1c1c"
+            if row == names[j]:
+                box = f'x="{x + side * j + 2:.1f}" y="{y + 40 * i + 2:.1f}" width="{side - 6:.1f}" height="34"'
+                parts.append(f'<rect {box} fill="none" stroke="{colour}" stroke-width="1.6"/>')
             parts.append(
                 _text(
                     f"{cell.mean:.3f}",
@@ -118,7 +120,7 @@ def _cells(matrix: Matrix, rows: Sequence[str], names: Sequence[str], *, x: floa
 
 def landscape_svg(found: Landscape, names: Sequence[str], *, paper: bool = True) -> str:
     """Return the map of models: near each other where the maps of one serve the other."""
-    size, margin, left = 300.0, 46.0, 160.0  # as wide as other figures, so that it is not blown up beside them
+    size, margin, left = 300.0, 30.0, 60.0
     reach = max([abs(value) for point in found.points for value in point] + [1e-9])
 
     def at(point: tuple[float, float]) -> tuple[float, float]:
@@ -163,9 +165,11 @@ def _round(value: float) -> float:
 
 
 def _shade(part: float) -> tuple[str, bool]:
-    """Return the colour for 0..1, and whether it is a dark one."""
+    """Return the colour for 0..1, and whether white is easier to read on it than black."""
     rgb = [round(low + (high - low) * part) for low, high in zip(_DARK, _BRIGHT, strict=True)]
-    return f"#{rgb[0]:02x}{rgb[1]:02x}{rgb[2]:02x}", 0.3 * rgb[0] + 0.59 * rgb[1] + 0.11 * rgb[2] < 125
+    linear = [(value / 255) ** 2.2 for value in rgb]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return f"#{rgb[0]:02x}{rgb[1]:02x}{rgb[2]:02x}", luminance < 0.18
 
 
 def _mark(place: int, x: float, y: float, colour: str, *, size: float = 4.0) -> str:

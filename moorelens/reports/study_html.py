@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from dataclasses import dataclass, replace
+from importlib import resources
 from typing import Any
 
 from moorelens.reports.format import count, listed, number, plural
-from moorelens.reports.html import environment, stylesheet
+from moorelens.reports.html import environment
 from moorelens.reports.study import CountSummary, CrosstestSummary, StudyHead
 from moorelens.reports.study_figures import landscape_svg, matrix_svg, measures_svg
 from moorelens.reports.study_tables import p_text, study_tables
@@ -40,7 +42,7 @@ class _Words:
 
 def render_study(summary: CountSummary | CrosstestSummary, examples: tuple[Example, ...]) -> bytes:
     """Return `report.html`, the same bytes for the same data; every string from outside is escaped."""
-    style, policy = stylesheet()
+    style, policy = _style()
     words = _count_words(summary) if isinstance(summary, CountSummary) else _crosstest_words(summary)
     text = environment().get_template("study.html.j2").render(
         style=style,
@@ -123,21 +125,30 @@ def _crosstest_findings(summary: CrosstestSummary) -> list[tuple[str, str]]:
     return found
 
 
-def _figures(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str]]:
+def _style() -> tuple[str, str]:
+    """Return the style sheet, and the Content-Security-Policy of a page that has it and no script."""
+    assets = resources.files("moorelens.reports") / "assets"
+    style = "".join((assets / name).read_text("utf-8") for name in ("report.css", "study.css"))
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    allowed = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"
+    return style, f"{allowed}; base-uri 'none'; form-action 'none'"
+
+
+def _figures(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str, str]]:
     if isinstance(summary, CountSummary):
         words = "Mean with its 95 % interval (mark and line), and median (stroke), of each model."
-        return [(measures_svg(summary, paper=False), words)] if summary.measures else []
-    figures = [
-        (matrix_svg(summary, paper=False), "Mean area, with its 95 % interval below it; a model's own map is framed.")
-    ]
+        return [("broad", measures_svg(summary, paper=False), words)] if summary.measures else []
+    words = "Mean area, with its 95 % interval below it; a model's own map is framed."
+    figures = [("broad", matrix_svg(summary, paper=False), words)]
     if summary.landscape is not None:
         names = [model.name for model in summary.head.models]
         found = summary.landscape
-        words = f"Models that serve each other lie near each other; the plane shows {number(100 * found.shown)} % of "
+        words = "Models that serve each other lie near each other: the squared distance is twice the share of the area "
+        words += f"that two lose, on average, with each other's map instead of their own. The plane shows {number(100 * found.shown)} % of "
         words += "the squared distances."
         if found.negative > 0.01:
             words += f" {number(100 * found.negative)} % of the weight is of directions that no plane shows."
-        figures.append((landscape_svg(found, names, paper=False), words))
+        figures.append(("map", landscape_svg(found, names, paper=False), words))
     return figures
 
 
