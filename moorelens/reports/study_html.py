@@ -144,7 +144,8 @@ def _figures(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str, s
         names = [model.name for model in summary.head.models]
         found = summary.landscape
         words = "Models that serve each other lie near each other: the squared distance is twice the share of the area "
-        words += f"that two lose, on average, with each other's map instead of their own. The plane shows {number(100 * found.shown)} % of "
+        words += "that two lose, on average, with each other's map instead of their own. "
+        words += f"The plane shows {number(100 * found.shown)} % of "
         words += "the squared distances."
         if found.negative > 0.01:
             words += f" {number(100 * found.negative)} % of the weight is of directions that no plane shows."
