@@ -17,7 +17,8 @@ class SetFunction:
     """v(T) for sets T of `count` patches, each set evaluated once; a set is an int whose bit p says p is in it.
 
     `evaluate(sets) -> (n,)`: the values of distinct sets. `keep(sets) -> (n,)`: a second function, above 0 where a set
-    may count as sufficient (the class is still the answer); it is asked only of sets whose value suffices.
+    may count as sufficient (the class is still the answer); it is asked only of sets whose value suffices. `watch`:
+    called with the number of sets after each evaluation, for who shows progress.
     """
 
     def __init__(self, evaluate: Evaluate, *, count: int, keep: Evaluate | None = None) -> None:
@@ -25,6 +26,7 @@ class SetFunction:
         if count < 1:
             raise OptionError(f"A function of sets has at least one patch and {count} were given: pass the patches.")
         self.count = count
+        self.watch: Callable[[int], None] | None = None
         self._evaluate = evaluate
         self._keep = keep
         self._known: dict[int, float] = {}
@@ -32,7 +34,10 @@ class SetFunction:
 
     def __call__(self, sets: Sequence[int]) -> Tensor:
         """Return the values (n,) float64 of `sets`, in that order; raises `OptionError` for what is not a set."""
+        before = len(self._known)
         _learn(sets, self._known, self._evaluate, self.count)
+        if self.watch is not None and len(self._known) > before:
+            self.watch(len(self._known) - before)
         return torch.tensor([self._known[bits] for bits in sets], dtype=torch.float64)
 
     def kept(self, sets: Sequence[int]) -> Tensor:

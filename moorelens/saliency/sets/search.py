@@ -119,7 +119,7 @@ def find_mse(
     `max_roots` sets, at sets of `max_size` patches, or after `budget` new evaluations, those of the guide and of
     certification included. Sets of up to `certify` patches are certified by trying all their subsets. 0.9, beam 3 to
     15, q 15 and 10 roots: shitole2021structured. Raises `OptionError` for settings that cannot be used, and where the
-    whole input has a negative value or does not pass the second test of `v`.
+    whole input has no positive value or does not pass the second test of `v`.
     """
     _refuse(p_high=p_high, beam=beam, q=q, max_size=max_size, max_roots=max_roots, budget=budget, certify=certify)
     hunt = _Hunt(v=v, p_high=p_high, budget=budget, certify=certify, started=v.n_evals)
@@ -150,11 +150,11 @@ def known_sets(v: SetFunction, sets: Iterable[int], *, p_high: float = 0.9) -> S
 def is_vacuous(v: SetFunction, p_high: float) -> bool:
     """Return whether nothing shown is already sufficient.
 
-    Raises `OptionError` where the value of everything is negative (a share of it says nothing), or not kept.
+    Raises `OptionError` where the value of everything is not positive (a share of it says nothing), or not kept.
     """
-    if bool(sufficient(v, [0], p_high)[0]) or (v.full <= 0 and v.empty >= v.full):
+    if v.empty == v.full or (v.full > 0 and bool(sufficient(v, [0], p_high)[0])):
         return True
-    if v.full < 0 or not bool(v.kept([v.everything])[0]):
+    if v.full <= 0 or not bool(v.kept([v.everything])[0]):
         raise OptionError(
             "A sufficient set keeps a share of a positive score of an answer that the model gives, and the whole "
             f"input has the score {v.full:.4g} or another answer: explain the class that the model "

@@ -19,8 +19,8 @@ _ROUNDS = 10
 def superpixel_grid(image: Tensor, count: int) -> PatchGrid:
     """Cut an image (C, H, W) into about `count` connected patches of similar colour and place (k-means from a grid).
 
-    Deterministic. Fragments are joined to the neighbour with the longest common border, so that the number of patches
-    may fall below `count`. Raises `OptionError` for a count that the image cannot hold.
+    Deterministic. Small fragments are joined to the neighbour with the longest common border, large ones are patches
+    of their own. Raises `OptionError` for a count that the image cannot hold.
     """
     if image.ndim != 3 or not 1 <= count <= image.shape[1] * image.shape[2] // 4:
         raise OptionError(

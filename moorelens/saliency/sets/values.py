@@ -103,6 +103,7 @@ def class_value(
     *,
     score: Literal["prob", "margin"] = "prob",
     keep_class: bool = False,
+    generator: torch.Generator | None = None,
     max_batch: int = MAX_BATCH,
 ) -> SetValue:
     """Return v for one class of a classifier (N, ...) -> (N, K): its probability, or its logit over the best other one.
@@ -110,7 +111,8 @@ def class_value(
     `keep_class`: a sufficient set must leave the class on top as well.
     """
     keep = class_score(module, target, space="margin") if keep_class else None
-    return SetValue(x, class_score(module, target, space=score), baseline, grid, keep=keep, max_batch=max_batch)
+    kept = class_score(module, target, space=score)
+    return SetValue(x, kept, baseline, grid, keep=keep, generator=generator, max_batch=max_batch)
 
 
 def _one_input(x: Tensor, grid: PatchGrid) -> Tensor:

@@ -165,8 +165,9 @@ def test_a_baseline_that_already_suffices_is_vacuous() -> None:
 
 
 def test_a_negative_score_of_the_whole_is_refused() -> None:
-    with pytest.raises(OptionError, match="share of a positive score"):
-        find_mse(of(lambda patches: -1.0 - (not patches), count=4))
+    for empty in (-2.0, 3.0):
+        with pytest.raises(OptionError, match="share of a positive score"):
+            find_mse(of(lambda patches, empty=empty: -1.0 if patches else empty, count=4))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("budget", [2, 10, 30, 60, 100, 140, 10_000])

@@ -1,0 +1,76 @@
+"""The page of an attention graph: one HTML file with everything in it, nothing loaded, nothing sent."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib import resources
+from typing import Any
+
+from moorelens.reports.format import number, share
+from moorelens.reports.html import environment
+from moorelens.reports.sag_svg import SAGPictures, level_of, node_words, points, sag_svg
+from moorelens.reports.sag_words import SAGSubject, findings, lede, limits, rows
+from moorelens.saliency.sets.sag import SAG
+from moorelens.saliency.sets.text import patch_name, sag_dnf, set_name
+
+_EARLY = 'document.documentElement.classList.add("js")'
+
+
+def render_sag(sag: SAG, pictures: SAGPictures | None, subject: SAGSubject) -> bytes:
+    """Return the page, the same bytes for the same data; `pictures` None: patches are features of a vector.
+
+    Every string is escaped; a Content-Security-Policy admits this file's own script and style by hash and no more.
+    """
+    assets = resources.files("moorelens.reports") / "assets"
+    style = "".join((assets / name).read_text("utf-8") for name in ("report.css", "sag.css"))
+    script = (assets / "sag.js").read_text("utf-8")
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(_EARLY)}' "
+        f"'{_hash(script)}'; base-uri 'none'; form-action 'none'"
+    )
+    text = environment().get_template("sag.html.j2").render(
+        style=style,
+        early=_EARLY,
+        script=script,
+        policy=policy,
+        subject=subject,
+        sag=sag,
+        lede=lede(sag, subject),
+        drawing=sag_svg(sag, pictures, title=subject.title, answer=subject.answer, paper=False),
+        formula=sag_dnf(sag),
+        findings=findings(sag, subject),
+        limits=limits(sag, subject),
+        rows=rows(sag),
+        pictured=pictures is not None,
+        payload=_payload(sag),
+    )  # fmt: skip
+    return text.encode("utf-8")
+
+
+def _payload(sag: SAG) -> list[dict[str, Any]]:
+    """Return what the script says of each node, all texts formatted."""
+    found: list[dict[str, Any]] = [
+        {
+            "name": set_name(node.patches, sag.grid),
+            "words": node_words(sag, index),
+            "level": level_of(sag, node),
+            "share": share(node.relative),
+            "value": number(node.value, digits=3),
+            "root": node.root,
+            "hidden": node.hidden_children,
+            "size": len(node.patches),
+            "parents": [],
+            "children": [],
+        }
+        for index, node in enumerate(sag.nodes)
+    ]
+    for index, edge in enumerate(sag.edges):
+        way = {"edge": index, "patch": patch_name(edge.patch, sag.grid), "points": points(edge.drop)}
+        found[edge.parent]["children"].append({**way, "node": edge.child})
+        found[edge.child]["parents"].append({**way, "node": edge.parent})
+    return found
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}"

@@ -1,0 +1,180 @@
+"""An attention graph in sentences: how little is enough, for how many reasons, and how far that can be trusted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from moorelens.reports.format import count, number, plural, share
+from moorelens.reports.sag_svg import alt_text, called, percent, points
+from moorelens.saliency.sets.sag import SAG, SAGNode
+from moorelens.saliency.sets.text import patch_name, set_name
+
+Level = Literal["good", "mixed", "poor", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SAGSubject:
+    """What was explained, in words: `title` (`disc in shapes-1`), `answer` (`probability of disc`), and by whom.
+
+    `said`: what the model says, a sentence; `hidden`: what a hidden patch shows; `unit`: what a part is called
+    (`patch`, `feature`); `facts`: name and text, for the head of the page; `up`: the page that leads here.
+    """
+
+    title: str
+    answer: str
+    said: str
+    hidden: str
+    unit: str = "patch"
+    facts: tuple[tuple[str, str], ...] = ()
+    kicker: str = "attention graph"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A question that a reader has, in a word and in sentences."""
+
+    question: str
+    level: Level
+    word: str
+    text: str
+
+
+def units(subject: SAGSubject) -> str:
+    """Return the plural of what a part is called."""
+    return f"{subject.unit}es" if subject.unit.endswith("h") else f"{subject.unit}s"
+
+
+def lede(sag: SAG, subject: SAGSubject) -> str:
+    """Return the result in a sentence or two."""
+    return f"{subject.said} {alt_text(sag, subject.answer).replace('patches', units(subject))}"
+
+
+def findings(sag: SAG, subject: SAGSubject) -> list[Finding]:
+    """Return what a reader wants to know first."""
+    if sag.vacuous:
+        text = (
+            f"With {subject.hidden} in place of every {subject.unit} the {subject.answer} is "
+            f"{number(sag.empty, digits=3)}, as a whole {number(sag.full, digits=3)}: no {subject.unit} is needed "
+            "for it, so there is nothing that this graph could show. Try another baseline, or another class."
+        )
+        return [Finding(question="Is there something to explain?", level="poor", word="no", text=text)]
+    if not sag.nodes:
+        why = "the budget ended the search" if sag.exhausted else "the search ended without one"
+        rule = f"No set that alone keeps {percent(sag.p_high)} of the {subject.answer} was found"
+        text = f"{rule}: {why}. Allow a larger budget, or ask for less of it."
+        return [Finding(question="How little is enough?", level="unknown", word="not found", text=text)]
+    return [_least(sag, subject), _several(sag, subject), _needed(sag, subject), _certain(sag, subject)]
+
+
+def _least(sag: SAG, subject: SAGSubject) -> Finding:
+    best = min((sag.nodes[index] for index in sag.roots), key=lambda node: (len(node.patches), -node.relative))
+    text = (
+        f"{_parts(len(best.patches), subject)} of {count(sag.count)} ({called(sag, best)}) keep "
+        f"{share(best.relative)} of the {subject.answer} while all else shows {subject.hidden}."
+    )
+    if len(best.patches) == 1:
+        text = text.replace(" keep ", " keeps ", 1)
+    if best.relative > 1:
+        text += " That is more than the whole: what else there is speaks against it."
+    small = len(best.patches) <= max(1, sag.count // 5)
+    return Finding(
+        question="How little is enough?",
+        level="good" if small else "mixed",
+        word=_parts(len(best.patches), subject),
+        text=text,
+    )
+
+
+def _several(sag: SAG, subject: SAGSubject) -> Finding:
+    roots = len(sag.roots)
+    were = "was" if len(sag.found) == 1 else "were"
+    sets = f"{plural(len(sag.found), 'set')} of {units(subject)}, each enough by itself, {were} found"
+    shared = "none" if sag.overlap == 0 else f"at most {_parts(sag.overlap, subject)}"
+    if roots == 1:
+        text = f"{sets}; no two of them share {shared}." if len(sag.found) > 1 else f"{sets}."
+        word = "one reason"
+    else:
+        text = f"{sets}; {roots} that share {shared} are drawn."
+        word = f"{roots} reasons"
+    if len(sag.found) > roots and not sag.exact_choice:
+        text += " They were chosen greedily, as there are many."
+    return Finding(question="Is it one reason or several?", level="unknown", word=word, text=text)
+
+
+def _needed(sag: SAG, subject: SAGSubject) -> Finding:
+    drops = [edge for edge in sag.edges if sag.nodes[edge.parent].root]
+    if not drops:
+        text = f"Each set is a single {subject.unit}: without it nothing is shown."
+        return Finding(question="What if one more is hidden?", level="unknown", word="nothing is left", text=text)
+    worst = max(drops, key=lambda edge: edge.drop)
+    least = min(drops, key=lambda edge: edge.drop)
+    text = (
+        f"Of the removals that are drawn, {called(sag, sag.nodes[worst.parent])} loses most without "
+        f"{patch_name(worst.patch, sag.grid)} ({points(worst.drop)}), and "
+        f"{called(sag, sag.nodes[least.parent])} least without {patch_name(least.patch, sag.grid)} "
+        f"({points(least.drop)})."
+    )
+    return Finding(question="What if one more is hidden?", level="unknown", word=points(worst.drop), text=text)
+
+
+def _certain(sag: SAG, subject: SAGSubject) -> Finding:
+    labels = {found.patches: found.minimal for found in sag.found}
+    roots = [labels.get(sag.nodes[index].patches, "unchecked") for index in sag.roots]
+    proven = sum(label == "subset" for label in roots)
+    level: Level
+    if proven == len(roots):
+        level, word = "good", "yes"
+        text = "Every smaller part of each drawn set was tried, and none is enough."
+    elif "unchecked" in roots:
+        level, word = "unknown", "not checked"
+        text = "The sets were given, and it was not checked whether a smaller part of them is enough."
+    else:
+        level, word = "mixed", "one by one"
+        text = (
+            f"Of {plural(len(roots) - proven, 'set')} only the removal of one {subject.unit} at a time was tried: a "
+            "smaller part without several of them may still be enough."
+        )
+    return Finding(question="Is every part of a set needed?", level=level, word=word, text=text)
+
+
+def limits(sag: SAG, subject: SAGSubject) -> list[str]:
+    """Return what the graph does not say."""
+    lines = [
+        f"Enough means: with {subject.hidden} in place of all else, the {subject.answer} is at least "
+        f"{percent(sag.p_high)} of what it is for the whole. With another baseline other sets may be enough.",
+        "The sets come from a search that keeps the most promising few at each size: what it finds was tried, but it "
+        f"may miss sets. It evaluated {plural(sag.evaluated, 'different set')}"
+        + (", and its budget ended it before it was through." if sag.exhausted else "."),
+        "The score can rise when something is hidden, so a share above 100 % is no mistake.",
+    ]
+    if sag.unfinished:
+        lines.append(
+            f"{plural(sag.unfinished, 'set')} that are enough were left out, as they could not be made minimal."
+        )
+    hidden = sum(node.hidden_children for node in sag.nodes)
+    if hidden:
+        lines.append(
+            f"{plural(hidden, 'removal')} are not drawn (+ and their number at a set): of sets of more than six "
+            f"{units(subject)} only the {count(sag.k_children)} most costly are."
+        )
+    if not sag.complete:
+        lines.append("The graph was cut off at its largest size; sets at its lower end may have more below them.")
+    return lines
+
+
+def rows(sag: SAG) -> list[tuple[str, str, str, str, bool]]:
+    """Return for every node: its name, share, score, what leads to it, whether it is a root."""
+    ways: dict[int, list[str]] = {index: [] for index in range(len(sag.nodes))}
+    for edge in sag.edges:
+        parent = set_name(sag.nodes[edge.parent].patches, sag.grid)
+        ways[edge.child].append(f"{parent} without {patch_name(edge.patch, sag.grid)} ({points(edge.drop)})")
+    return [(*_numbers(sag, node), "; ".join(ways[index]), node.root) for index, node in enumerate(sag.nodes)]
+
+
+def _numbers(sag: SAG, node: SAGNode) -> tuple[str, str, str]:
+    return set_name(node.patches, sag.grid), share(node.relative), number(node.value, digits=3)
+
+
+def _parts(amount: int, subject: SAGSubject) -> str:
+    return plural(amount, subject.unit, units(subject))
