@@ -9,14 +9,11 @@ from torch import Tensor
 
 from moorelens.errors import MissingToolError
 from moorelens.saliency.attribution import Attribution, Kind
-from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import CaptumConfig
-from moorelens.saliency.explainer import Work, begin, finish
-from moorelens.saliency.meter import MAX_BATCH
-from moorelens.saliency.scores import ScoreFn
+from moorelens.saliency.explainer import Work, WorkingExplainer, finish
 
 
-class CaptumExplainer:
+class CaptumExplainer(WorkingExplainer[CaptumConfig]):
     """What Captum has correct and maintained and we do not write again (optional: `pip install moorelens[captum]`).
 
     `saliency` gives magnitudes and `input_x_gradient` signed maps. Neither reads the baseline, which serves for the
@@ -25,23 +22,12 @@ class CaptumExplainer:
     (global random state, all samples of a row in one batch).
     """
 
-    def __init__(self, config: CaptumConfig = CaptumConfig()) -> None:  # noqa: B008
-        """Take the settings."""
-        self.config = config
+    settings = CaptumConfig
 
-    def attribute(
-        self,
-        x: Tensor,
-        score: ScoreFn,
-        baseline: Baseline,
-        *,
-        generator: torch.Generator | None = None,
-        max_batch: int = MAX_BATCH,
-    ) -> Attribution:
+    def explain(self, work: Work) -> Attribution:
         """Return the maps; raises `MissingToolError` where Captum is not installed."""
         methods = _captum()
-        work = begin(x, score, baseline, generator=generator, max_batch=max_batch)
-        chunks = list(work.meter.chunks(len(x), device=x.device))
+        chunks = list(work.meter.chunks(len(work.x), device=work.x.device))
         if self.config.attribution == "saliency":
             kind: Kind = "nonneg"
             native = torch.cat([_run(methods.Saliency, work, rows, abs=True) for rows in chunks])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 import torch
@@ -16,6 +16,8 @@ from moorelens.saliency.attribution import Attribution, Kind
 from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.meter import MAX_BATCH, Meter
 from moorelens.saliency.scores import ScoreFn
+
+C = TypeVar("C", bound=msgspec.Struct)
 
 
 @runtime_checkable
@@ -87,6 +89,35 @@ def begin(
     meter = Meter(score, max_batch=max_batch)
     f_x, f_b = meter.values(x), meter.values(hidden)
     return Work(x=x, baseline=hidden, meter=meter, f_x=f_x, f_b=f_b, generator=generator, seed=seed, started=started)
+
+
+class WorkingExplainer(Generic[C]):
+    """What every `Explainer` of this package is: its settings, and its own work between `begin` and `finish`.
+
+    A subclass names the class of its settings and gives `explain`.
+    """
+
+    settings: ClassVar[type[Any]]
+
+    def __init__(self, config: C | None = None) -> None:
+        """Take the settings, by default all defaults."""
+        self.config: C = self.settings() if config is None else config
+
+    def attribute(
+        self,
+        x: Tensor,
+        score: ScoreFn,
+        baseline: Baseline,
+        *,
+        generator: torch.Generator | None = None,
+        max_batch: int = MAX_BATCH,
+    ) -> Attribution:
+        """Return the maps of `x`; see `Explainer.attribute`."""
+        return self.explain(begin(x, score, baseline, generator=generator, max_batch=max_batch))
+
+    def explain(self, work: Work) -> Attribution:
+        """Return the maps of what has begun."""
+        raise NotImplementedError
 
 
 def finish(

@@ -8,14 +8,12 @@ from torch.nn import functional
 
 from moorelens.errors import OptionError
 from moorelens.saliency.attribution import Attribution
-from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import GradCAMConfig
-from moorelens.saliency.explainer import Work, begin, finish
-from moorelens.saliency.meter import MAX_BATCH
+from moorelens.saliency.explainer import Work, WorkingExplainer, finish
 from moorelens.saliency.scores import ScoreFn, submodule
 
 
-class GradCAM:
+class GradCAM(WorkingExplainer[GradCAMConfig]):
     """Grad-CAM (selvaraju2017gradcam): relu(sum_k w_k A_k) with w_k the mean gradient of channel k, never rescaled.
 
     Our own because Captum's takes a batch whole and reads no tokens; where both can, they agree. The score must know
@@ -24,22 +22,12 @@ class GradCAM:
     Diagnostics: `signed (B, h, w)` before the ReLU; `all_nonpositive (B,)`: an all-zero map, a legal answer.
     """
 
-    def __init__(self, config: GradCAMConfig = GradCAMConfig()) -> None:  # noqa: B008
-        """Take the settings."""
-        self.config = config
+    settings = GradCAMConfig
 
-    def attribute(
-        self,
-        x: Tensor,
-        score: ScoreFn,
-        baseline: Baseline,
-        *,
-        generator: torch.Generator | None = None,
-        max_batch: int = MAX_BATCH,
-    ) -> Attribution:
+    def explain(self, work: Work) -> Attribution:
         """Return nonnegative maps (or signed ones); raises `OptionError` for a layer that has no channels or image."""
-        config, work = self.config, begin(x, score, baseline, generator=generator, max_batch=max_batch)
-        layer = _layer(score, config.layer)
+        config, x = self.config, work.x
+        layer = _layer(work.meter.score, config.layer)
         signed = torch.cat([self._map(work, layer, rows) for rows in work.meter.chunks(len(x), device=x.device)])
         native = signed if config.signed else signed.clamp(min=0)
         size = tuple(x.shape[2:])

@@ -9,21 +9,18 @@ from torch import Tensor
 
 from moorelens.errors import OptionError
 from moorelens.saliency.attribution import Attribution
-from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import IGOSConfig
-from moorelens.saliency.explainer import Work, begin, finish
+from moorelens.saliency.explainer import Work, WorkingExplainer, finish
 from moorelens.saliency.igos_run import optimised
 from moorelens.saliency.igos_terms import Objective, enlarged
 from moorelens.saliency.igos_variants import Method, Plan, mask_size, plan_of
 from moorelens.saliency.masks import MaskOperator, Upsampler, cells
-from moorelens.saliency.meter import MAX_BATCH
-from moorelens.saliency.scores import ScoreFn
 from moorelens.saliency.smoothness import edges_of
 
 _LEAST_GAP = 0.01  # of |f(x)|: what scores are divided by is not smaller
 
 
-class IGOS:
+class IGOS(WorkingExplainer[IGOSConfig]):
     """I-GOS (qi2020igos): the mask of least area that lowers the score most, on the whole way to it.
 
     One optimiser for the three methods, over their list of terms (`igos_terms`). Rows are optimised apart, in one
@@ -36,22 +33,11 @@ class IGOS:
 
     method: ClassVar[Method] = "igos"
 
-    def __init__(self, config: IGOSConfig = IGOSConfig()) -> None:  # noqa: B008
-        """Take the settings."""
-        self.config = config
+    settings = IGOSConfig
 
-    def attribute(
-        self,
-        x: Tensor,
-        score: ScoreFn,
-        baseline: Baseline,
-        *,
-        generator: torch.Generator | None = None,
-        max_batch: int = MAX_BATCH,
-    ) -> Attribution:
+    def explain(self, work: Work) -> Attribution:
         """Return keep masks; see `Explainer.attribute`."""
-        config = self.config
-        work = begin(x, score, baseline, generator=generator, max_batch=max_batch)
+        config, x = self.config, work.x
         size = mask_size(config.size, tuple(x.shape[1 if x.ndim == 2 else 2 :]))
         objective = objective_of(work, config, plan_of(config, self.method, size), self.method)
         run = optimised(objective, first_masks(objective, config, size), config, generator=work.generator)

@@ -6,15 +6,12 @@ import torch
 from torch import Tensor
 
 from moorelens.saliency.attribution import Attribution
-from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import IntegratedGradientsConfig
-from moorelens.saliency.explainer import begin, finish
-from moorelens.saliency.meter import MAX_BATCH
+from moorelens.saliency.explainer import Work, WorkingExplainer, finish
 from moorelens.saliency.paths import accumulate, column
-from moorelens.saliency.scores import ScoreFn
 
 
-class IntegratedGradients:
+class IntegratedGradients(WorkingExplainer[IntegratedGradientsConfig]):
     """Integrated gradients (sundararajan2017axiomatic).
 
     Our own beside Captum's, whose trapezoid weights sum to 1 - 1/n: even a linear model is then incomplete. Here they
@@ -23,21 +20,10 @@ class IntegratedGradients:
     Diagnostics: `completeness (B,)` = sum of the map - (f_x - f_b); `incomplete (B,)` bool, see `max_gap`.
     """
 
-    def __init__(self, config: IntegratedGradientsConfig = IntegratedGradientsConfig()) -> None:  # noqa: B008
-        """Take the settings."""
-        self.config = config
+    settings = IntegratedGradientsConfig
 
-    def attribute(
-        self,
-        x: Tensor,
-        score: ScoreFn,
-        baseline: Baseline,
-        *,
-        generator: torch.Generator | None = None,
-        max_batch: int = MAX_BATCH,
-    ) -> Attribution:
+    def explain(self, work: Work) -> Attribution:
         """Return signed maps; see `Explainer.attribute`."""
-        work = begin(x, score, baseline, generator=generator, max_batch=max_batch)
 
         def make(rows: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
             # The rows are a block of neighbours, once for each step: views of it, instead of a copy for each step.

@@ -7,15 +7,12 @@ from torch import Tensor
 
 from moorelens.errors import OptionError
 from moorelens.saliency.attribution import Attribution
-from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import OcclusionConfig
-from moorelens.saliency.explainer import begin, finish
-from moorelens.saliency.meter import MAX_BATCH
+from moorelens.saliency.explainer import Work, WorkingExplainer, finish
 from moorelens.saliency.probes import probe_drops
-from moorelens.saliency.scores import ScoreFn
 
 
-class Occlusion:
+class Occlusion(WorkingExplainer[OcclusionConfig]):
     """Occlusion (zeiler2014visualizing): the mean fall over the windows that cover a pixel.
 
     Our own because it is exact (a window that does not matter gives 0, not rounding; the last window ends at the edge
@@ -23,21 +20,11 @@ class Occlusion:
     window (B, rows, columns).
     """
 
-    def __init__(self, config: OcclusionConfig = OcclusionConfig()) -> None:  # noqa: B008
-        """Take the settings."""
-        self.config = config
+    settings = OcclusionConfig
 
-    def attribute(
-        self,
-        x: Tensor,
-        score: ScoreFn,
-        baseline: Baseline,
-        *,
-        generator: torch.Generator | None = None,
-        max_batch: int = MAX_BATCH,
-    ) -> Attribution:
+    def explain(self, work: Work) -> Attribution:
         """Return signed maps; see `Explainer.attribute`."""
-        work = begin(x, score, baseline, generator=generator, max_batch=max_batch)
+        x = work.x
         windows = [
             _windows(side, min(x.shape[2:], default=1), self.config).to(x)
             for side in x.shape[1 if x.ndim == 2 else 2 :]

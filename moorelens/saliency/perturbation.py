@@ -9,15 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from moorelens.saliency.attribution import Attribution
-from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import PerturbationConfig
-from moorelens.saliency.explainer import begin, finish
-from moorelens.saliency.meter import MAX_BATCH
+from moorelens.saliency.explainer import Work, WorkingExplainer, finish
 from moorelens.saliency.probes import probe_drops
-from moorelens.saliency.scores import ScoreFn
 
 
-class Perturbation:
+class Perturbation(WorkingExplainer[PerturbationConfig]):
     """Perturbation saliency of policies (greydanus2018visualizing); own, since no library has it.
 
     With `distance_score(policy, x, kind="half_sq")` it is the paper's actor saliency, with `value_half_sq` its critic
@@ -28,21 +25,11 @@ class Perturbation:
     Diagnostics: `flat (B,)`: no spot matters at all; such a map is exactly 0 and is not stretched.
     """
 
-    def __init__(self, config: PerturbationConfig = PerturbationConfig()) -> None:  # noqa: B008
-        """Take the settings."""
-        self.config = config
+    settings = PerturbationConfig
 
-    def attribute(
-        self,
-        x: Tensor,
-        score: ScoreFn,
-        baseline: Baseline,
-        *,
-        generator: torch.Generator | None = None,
-        max_batch: int = MAX_BATCH,
-    ) -> Attribution:
+    def explain(self, work: Work) -> Attribution:
         """Return signed maps (of distances never negative); `native (B, rows, columns)` has one value a spot."""
-        work = begin(x, score, baseline, generator=generator, max_batch=max_batch)
+        x = work.x
         if x.ndim == 2:
             entries = torch.eye(x.shape[1]).to(x)
             native = values = probe_drops(work, lambda k: entries[k], len(entries))

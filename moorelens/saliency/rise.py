@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from moorelens.saliency.attribution import Attribution
-from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import RISEConfig
-from moorelens.saliency.explainer import Work, begin, finish
-from moorelens.saliency.meter import MAX_BATCH, take
-from moorelens.saliency.scores import ScoreFn
+from moorelens.saliency.explainer import Work, WorkingExplainer, finish
+from moorelens.saliency.meter import take
 
 
-class RISE:
+class RISE(WorkingExplainer[RISEConfig]):
     """RISE (petsiuk2018rise), for black boxes: no gradient is taken; own, since Captum has none.
 
     Unbiased at the borders and streamed: masks are kept as their cells and shifts, drawn once and shared by all rows,
@@ -26,21 +24,11 @@ class RISE:
     Diagnostics: `half_width (B, H, W)` of the confidence interval of each pixel's value, over the draw of masks.
     """
 
-    def __init__(self, config: RISEConfig = RISEConfig()) -> None:  # noqa: B008
-        """Take the settings."""
-        self.config = config
+    settings = RISEConfig
 
-    def attribute(
-        self,
-        x: Tensor,
-        score: ScoreFn,
-        baseline: Baseline,
-        *,
-        generator: torch.Generator | None = None,
-        max_batch: int = MAX_BATCH,
-    ) -> Attribution:
+    def explain(self, work: Work) -> Attribution:
         """Return signed maps; see `Explainer.attribute`."""
-        config, work = self.config, begin(x, score, baseline, generator=generator, max_batch=max_batch)
+        config, x = self.config, work.x
         masks = draw_masks(config, tuple(x.shape[1 if x.ndim == 2 else 2 :]), work.generator)
         sums = _run(work, masks, config.masks)
         quantile = NormalDist().inv_cdf((1 + config.confidence) / 2)

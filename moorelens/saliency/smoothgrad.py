@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from moorelens.saliency.attribution import Attribution, Kind
-from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.config import SmoothGradConfig
-from moorelens.saliency.explainer import begin, finish
-from moorelens.saliency.meter import MAX_BATCH, take
+from moorelens.saliency.explainer import Work, WorkingExplainer, finish
+from moorelens.saliency.meter import take
 from moorelens.saliency.paths import accumulate
-from moorelens.saliency.scores import ScoreFn
 
 
-class SmoothGrad:
+class SmoothGrad(WorkingExplainer[SmoothGradConfig]):
     """SmoothGrad (smilkov2017smoothgrad).
 
     Our own because Captum's noise tunnel draws from global random state. The noise is shared by all rows.
     """
 
-    def __init__(self, config: SmoothGradConfig = SmoothGradConfig()) -> None:  # noqa: B008
-        """Take the settings."""
-        self.config = config
+    settings = SmoothGradConfig
 
-    def attribute(
-        self,
-        x: Tensor,
-        score: ScoreFn,
-        baseline: Baseline,
-        *,
-        generator: torch.Generator | None = None,
-        max_batch: int = MAX_BATCH,
-    ) -> Attribution:
+    def explain(self, work: Work) -> Attribution:
         """Return nonnegative maps, or signed ones with `times_input`; see `Explainer.attribute`."""
-        config, work = self.config, begin(x, score, baseline, generator=generator, max_batch=max_batch)
+        config = self.config
         flat = work.x.flatten(1)
         spread = config.noise * (flat.amax(dim=1) - flat.amin(dim=1))
 
