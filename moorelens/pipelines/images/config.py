@@ -14,14 +14,16 @@ from moorelens.pipelines.config import Device, require
 from moorelens.saliency.config import Rule
 
 BaselineName = Literal["blur", "mean", "black", "grey", "white", "noise"]
-_UNRECORDED = ("out", "force", "image", "classes", "device")
+_UNRECORDED = ("out", "force", "image", "classes", "device", "weights")
 
 
 class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every method for images can be told."""
 
     model: str | None = None
-    """A classifier: pkg.mod:factory, or bundled:NAME; else the bundled one that names planted shapes."""
+    """pkg.mod:factory, timm:NAME, torchvision:NAME or bundled:NAME; else the bundled one that names planted shapes."""
+    weights: str | None = None
+    """Of timm: and torchvision: models: pretrained, none (random), or a file; else pretrained."""
     model_args: dict[str, Any] = {}
     """Arguments of the factory, as JSON."""
     image: str | None = None

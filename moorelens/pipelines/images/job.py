@@ -110,6 +110,7 @@ def model_of(config: ImageConfig) -> ImageModel:
     return open_model(
         config.model,
         arguments=config.model_args,
+        weights=config.weights,
         mean=numbers_of(config.mean, "mean"),
         std=numbers_of(config.std, "std"),
         size=size_of(config.input_size, "input-size"),

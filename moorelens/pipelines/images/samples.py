@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from moorelens.saliency.images.loading import Picture
-from moorelens.saliency.shapes import make_shapes
+from moorelens.saliency.shapes import Task, make_shapes
 
 _SEED = 5_000_011  # apart from those of training and testing
 _LONGEST = 60  # characters of a folder's name
@@ -39,22 +39,24 @@ def bundled_samples(name: str, *, count: int, seed: int) -> tuple[Sample, ...]:
     if name not in BUNDLED:
         bundled_model(name)
     task = RECIPES[name].task
-    generator = torch.Generator().manual_seed(_SEED + seed)
     if task == "digits":
         from moorelens.saliency.images.digits import load_digits  # scikit-learn takes a second to load
 
         found = load_digits(test=True)
-        rows = torch.randperm(len(found.x), generator=generator)[:count].tolist()
+        rows = torch.randperm(len(found.x), generator=torch.Generator().manual_seed(_SEED + seed))[:count].tolist()
         return tuple(
             Sample(picture=_picture(found.x[row], f"digit-{place + 1}"), label=int(found.y[row]))
             for place, row in enumerate(rows)
         )
-    made = make_shapes(count, generator=generator, task=task, p_spurious=1.0 if task == "watermark" else 0.0)
     kind = name.rpartition("-")[0]
-    return tuple(
-        Sample(picture=_picture(made.x[row], f"{kind}-{row + 1}"), truth=made.truth[row], label=int(made.y[row]))
-        for row in range(count)
-    )
+    return tuple(_planted(task, f"{kind}-{row + 1}", seed=_SEED + 100_003 * seed + row) for row in range(count))
+
+
+def _planted(task: Task, name: str, *, seed: int) -> Sample:
+    """Return one picture, drawn by itself, so that more of them are the same ones and others."""
+    p = 1.0 if task == "watermark" else 0.0
+    made = make_shapes(1, generator=torch.Generator().manual_seed(seed), task=task, p_spurious=p)
+    return Sample(picture=_picture(made.x[0], name), truth=made.truth[0], label=int(made.y[0]))
 
 
 def _picture(raw: Tensor, name: str) -> Picture:

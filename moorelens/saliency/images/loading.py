@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -55,6 +56,16 @@ class Pictures:
 
     pictures: tuple[Picture, ...]
     skipped: tuple[Skipped, ...] = ()
+
+    def inputs(self, model: ImageModel) -> Tensor:
+        """Return all pictures in model-input space, (N, C, H, W); raises `ImageError` where their sizes differ."""
+        sizes = {tuple(picture.raw.shape[1:]) for picture in self.pictures}
+        if len(sizes) > 1:
+            raise ImageError(
+                f"Pictures of one batch have one size, and these have {len(sizes)}, as {model.name} takes any: open it "
+                "with a size, or take them one by one."
+            )
+        return torch.cat([picture.input(model) for picture in self.pictures])
 
 
 def load_images(path: str | Path, model: ImageModel, *, fit: Fit = "crop") -> Pictures:

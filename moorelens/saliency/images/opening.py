@@ -1,4 +1,4 @@
-"""Opening an image model by its reference: `bundled:NAME` or `package.module:factory`."""
+"""Opening an image model by its reference: `bundled:NAME`, a hub's, or `package.module:factory`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def open_model(
     reference: str | None = None,
     *,
     arguments: Mapping[str, Any] | None = None,
+    weights: str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     size: tuple[int, int] | None = None,
@@ -29,7 +30,8 @@ def open_model(
 ) -> ImageModel:
     """Return the classifier that `reference` names, tried on one grey picture.
 
-    `reference`: `bundled:NAME`, or `package.module:factory` (the current folder is searched too), a callable that
+    `reference`: `bundled:NAME`, `timm:NAME` or `torchvision:NAME` with `weights` as `hub_model` takes them, or
+    `package.module:factory` (the current folder is searched too), a callable that
     returns an `ImageModel` or a torch module and is given `arguments` by name; None is the bundled default. The other
     settings replace what the model says of itself. A bare module is put into eval mode; what it does not say comes
     from its `pretrained_cfg` (as timm's have), else: channels of its first convolution, any size, no normalisation
@@ -37,8 +39,19 @@ def open_model(
     Raises `ModelError` where there is no such model, or it is no classifier of images.
     """
     reference = DEFAULT if reference is None else reference
+    hub = reference.partition(":")[0] in ("timm", "torchvision")
+    if weights is not None and not hub:
+        raise ModelError(
+            f"Weights are chosen for models of timm and torchvision, and {reference} is none: leave --weights out, or "
+            "load them in the factory."
+        )
     if reference.startswith("bundled:"):
         found: Any = _bundled(reference.removeprefix("bundled:"))
+    elif hub:
+        # Imported here: no other kind of model needs it.
+        from moorelens.saliency.images.hub import PRETRAINED, hub_model
+
+        found = hub_model(reference, weights=weights or PRETRAINED)
     else:
         found = _made(reference, dict(arguments or {}))
     if isinstance(found, ImageModel):
@@ -80,8 +93,8 @@ def _made(reference: str, arguments: dict[str, Any]) -> Any:
     module, colon, name = reference.partition(":")
     if not (module and colon and name):
         raise ModelError(
-            f"A model is named by bundled:NAME or package.module:factory, and {reference!r} is neither: check how it "
-            "is written."
+            "A model is named by bundled:NAME, timm:NAME, torchvision:NAME or package.module:factory, and "
+            f"{reference!r} is none of them: check how it is written."
         )
     try:
         factory = import_named(reference)

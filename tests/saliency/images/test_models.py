@@ -122,3 +122,21 @@ def test_the_identity_is_of_all_that_a_map_depends_on() -> None:
         dataclasses.replace(model, classes=("a", "b", "c")),
     ]
     assert len({identity(each) for each in [model, *others]}) == 5
+
+
+def test_weights_are_chosen_for_hubs_alone() -> None:
+    with pytest.raises(ModelError, match="leave --weights out"):
+        open_model(f"{HERE}:bare", weights="pretrained")
+
+
+def test_a_hub_is_asked_for_its_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def hub_model(reference: str, *, weights: str) -> ImageModel:
+        asked.append((reference, weights))
+        return factories.lights()
+
+    monkeypatch.setattr("moorelens.saliency.images.hub.hub_model", hub_model)
+    open_model("timm:resnet18")
+    open_model("torchvision:resnet18", weights="none")
+    assert asked == [("timm:resnet18", "pretrained"), ("torchvision:resnet18", "none")]
