@@ -170,6 +170,8 @@ class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The folder of a run, of two, or of a training with a MachineCallback."""
     out: str | None = None
     """File to write, .html or .pdf; else RUN-report.html and .pdf, or A-and-B.html and .pdf, in the current folder."""
+    film_mb: float | None = None
+    """Megabytes that the films of a game may take in the page; frames are left out evenly until they fit."""
     force: bool = False
     """Replace a file that is there."""
 
@@ -178,3 +180,4 @@ class ReportConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         require(len(self.runs) in (1, 2), "runs", "one run folder or two", len(self.runs))
         fits = self.out is None or self.out.lower().endswith((".html", ".pdf"))
         require(fits, "out", "a file that ends in .html or .pdf", self.out)
+        require(self.film_mb is None or self.film_mb >= 0, "film_mb", "0 or more megabytes", self.film_mb)

@@ -37,10 +37,14 @@ def report(arguments: list[str]) -> int:
 
 
 def _one(config: ReportConfig) -> Made:
+    from moorelens.reports.films import with_less_film
     from moorelens.reports.html import render_html
     from moorelens.reports.pdf import render_pdf
 
     data = _read(config.runs[0])
+    if config.film_mb is not None:
+        # In the page a film is base64: four letters for three bytes.
+        data = with_less_film(data, most_bytes=int(config.film_mb * 750_000))
     name = f"{_name(config.runs[0])}-report"
     return _both(config, name, html=lambda: render_html(data), pdf=lambda: render_pdf(data))
 

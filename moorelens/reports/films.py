@@ -8,11 +8,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from moorelens.reports.data import Film
+from moorelens.reports.data import Film, ReportData
 
 # Browsers decode pictures of up to 32 767 pixels a side.
 _TALLEST = 32_000
@@ -45,6 +46,42 @@ def film_of(frames: Iterable[Bytes], *, alt: str, most_bytes: int | None = None)
         return None, ()
     film = Film(strips=strips, width=width, height=height, per_strip=per_strip, frames=len(kept), alt=alt)
     return film, tuple(places)
+
+
+def with_less_film(data: ReportData, *, most_bytes: int) -> ReportData:
+    """Return a report whose films take at most `most_bytes` as stored: of each, one frame in two, four, ... is kept.
+
+    An episode shows the last frame that was kept. Films that are still too large at one frame in 64 are left out.
+    """
+    every = 1
+    films = data.films
+    while sum(len(strip) for film in films.values() for strip in film.strips) > most_bytes:
+        every *= 2
+        films = {key: _thinned(film, every) for key, film in data.films.items()} if every <= 64 else {}
+    episodes = tuple(
+        msgspec.structs.replace(
+            episode,
+            film=episode.film if episode.film in films else None,
+            shown=tuple(frame // every for frame in episode.shown) if episode.film in films else (),
+        )
+        for episode in data.episodes
+    )
+    return msgspec.structs.replace(data, films=films, episodes=episodes)
+
+
+def _thinned(film: Film, every: int) -> Film:
+    frames: list[Bytes] = []
+    for strip in film.strips:
+        with Image.open(io.BytesIO(strip)) as image:
+            pixels = np.array(image.convert("RGB"))
+        frames += list(pixels.reshape(-1, film.height, film.width, 3))
+    kept, table = frames[::every], _palette(frames[::every])
+    strips = tuple(
+        _strip(np.concatenate(kept[at : at + film.per_strip]), table=table)
+        for at in range(0, len(kept), film.per_strip)
+    )
+    alt = f"{film.alt} One frame in {every} is stored."
+    return msgspec.structs.replace(film, strips=strips, frames=len(kept), alt=alt)
 
 
 def _numbers(frame: Bytes) -> npt.NDArray[np.uint32]:

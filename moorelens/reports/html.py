@@ -83,7 +83,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     # The order of a mapping is the order in which a reader meets its parts.
-    made.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    made.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return made
 
 

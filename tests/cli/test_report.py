@@ -103,7 +103,15 @@ def test_another_file_is_replaced_only_when_told(run: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["a", "b", "c"], ["{run}", "--out", "x.txt"], ["{run}", "{run}", "--out", "x.png"], ["missing"]]
+    "arguments",
+    [
+        [],
+        ["a", "b", "c"],
+        ["{run}", "--out", "x.txt"],
+        ["{run}", "{run}", "--out", "x.png"],
+        ["{run}", "--film-mb", "-1"],
+        ["missing"],
+    ],
 )
 def test_a_wrong_request_is_one_sentence(arguments: list[str], run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", *(word.format(run=run) for word in arguments)]) == 2

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from moorelens.reports.data import Film
-from moorelens.reports.films import film_of
+from moorelens.reports.data import Film, ReportData
+from moorelens.reports.films import film_of, with_less_film
 
 
 def cut_out(film: Film, place: int) -> npt.NDArray[np.uint8]:
@@ -69,3 +69,31 @@ def test_no_strip_is_taller_than_a_browser_decodes() -> None:
     assert film is not None
     assert film.per_strip * film.height <= 32767
     assert len(film.strips) == -(-40 // film.per_strip)
+
+
+def test_a_film_is_thinned_evenly_until_it_fits(pong: ReportData) -> None:
+    (film,) = pong.films.values()
+    size = sum(map(len, film.strips))
+    assert with_less_film(pong, most_bytes=size) == pong
+    less = with_less_film(pong, most_bytes=size // 2)
+    (thin,) = less.films.values()
+    assert sum(map(len, thin.strips)) <= size // 2
+    every = -(-film.frames // thin.frames)
+    assert f"One frame in {every}" in thin.alt
+    # What an episode shows is the frame that was seen, or one that was seen shortly before.
+    before, after = cut(film), cut(thin)
+    for old, new in zip(pong.episodes[0].shown, less.episodes[0].shown, strict=True):
+        assert np.array_equal(after[new], before[old // every * every])
+
+
+def test_where_no_film_fits_an_episode_plays_without_pictures(pong: ReportData) -> None:
+    bare = with_less_film(pong, most_bytes=0)
+    assert not bare.films
+    assert bare.episodes[0].film is None and bare.episodes[0].shown == ()
+    assert bare.episodes[0].states == pong.episodes[0].states
+
+
+def cut(film: Film) -> list[npt.NDArray[np.uint8]]:
+    """The frames of a film, as a page cuts them out."""
+    strips = [np.array(Image.open(io.BytesIO(strip)).convert("RGB")) for strip in film.strips]
+    return [frame for strip in strips for frame in strip.reshape(-1, film.height, film.width, 3)]

@@ -604,7 +604,7 @@
         ["reward", `${brief(episode.rewards[step])}, so far ${brief(totals[step])}`],
         episode.values ? ["value", brief(episode.values[step])] : null,
         ["symbol", episode.symbols[step]],
-        ["state", make("span", {}, `S${state}`, episode.decisions.includes(step) ? make("span", { class: "hint" }, " decision point") : "")],
+        ["state", make("span", {}, `S${state}`, make("span", { class: "hint in" }), episode.decisions.includes(step) ? make("span", { class: "hint" }, " decision point") : "")],
         data.codes[state] ? ["memory", code(data.codes[state], before === undefined ? undefined : data.codes[before])] : null,
       ].filter(Boolean);
       readout.replaceChildren(...facts.map(([title, value]) => make("div", { class: title }, make("dt", {}, title), make("dd", {}, value))));
@@ -619,6 +619,9 @@
       const { home, edges: arrows } = index[current];
       const here = home.get(episode.states[step]);
       const before = step ? home.get(episode.states[step - 1]) : data.views[current].start;
+      // The same step in the numbers of the machine that is shown.
+      const label = states()[here]?.label;
+      all(".in", readout).forEach((one) => { one.textContent = label && label !== `S${episode.states[step]}` ? ` in ${label}` : ""; });
       const node = here && document.getElementById(here);
       if (!node) return;
       node.classList.add("lit");

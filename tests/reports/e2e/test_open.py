@@ -326,6 +326,7 @@ def test_an_episode_plays_with_the_current_state_lit(browser: Any, cart_pole: Re
     page.keyboard.press("ArrowRight")
     assert lit(page) == {view.states[episode.nodes[1]].node}
     assert readout.locator(".state dd").inner_text().startswith(f"S{episode.states[1]}")
+    assert view.states[episode.nodes[1]].label in readout.locator(".state dd").inner_text()
     assert readout.locator(".symbol dd").inner_text() == episode.symbols[1]
     assert cart_pole.actions[episode.actions[1]].name in readout.locator(".action dd").inner_text()
     code = cart_pole.codes[episode.states[1]].replace("-", "\u2212")
