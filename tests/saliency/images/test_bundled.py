@@ -68,7 +68,7 @@ def test_each_call_reads_a_network_of_its_own() -> None:
 
 def test_unknown_and_damaged_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="did you mean bundled:shapes-bn"):
-        bundled_model("shapes-nb")
+        bundled_model("shape-bn")
     whole = weights_file(BUNDLED[0]).read_bytes()
     for name, content in (("cut", whole[: len(whole) // 2]), ("foreign", b"no weights"), ("empty", b"")):
         (tmp_path / name).write_bytes(content)
