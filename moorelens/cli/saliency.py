@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from moorelens.cli.parsing import parse
-from moorelens.cli.printing import open_progress, print_json
+from moorelens.cli.printing import open_progress, plain, print_json
 from moorelens.pipelines.saliency_config import SaliencyConfig
 
 
@@ -22,8 +22,14 @@ def saliency(arguments: list[str]) -> int:
     if output.json:
         print_json(msgspec.json.encode(found))
     else:
-        print("\n".join([*_lines(found.branch), *found.files]))
+        lines = _graph_lines(found.branch) if found.method == "sag" else _lines(found.branch)
+        print("\n".join([*(plain(line) for line in lines), *found.files]))
     return 0
+
+
+def _graph_lines(graphs: Any) -> list[str]:
+    """What is enough for each of two branches."""
+    return [line for branch in graphs.branches for line in (*branch.text.splitlines(), "")]
 
 
 def _lines(branch: Any) -> list[str]:

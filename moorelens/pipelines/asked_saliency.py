@@ -9,6 +9,7 @@ import msgspec
 from moorelens.errors import OptionError
 from moorelens.fsm.automata.exchange.reduced_json import decode_reduced
 from moorelens.fsm.automata.reduced import ReducedMachine, members_of
+from moorelens.pipelines.asked_sag import SAG_METHOD, BranchGraphs, check_sag_score, sag_stage
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.machines import MACHINE, QUANTISER, REDUCED, TRACES
 from moorelens.pipelines.opened_run import job_of, open_run
@@ -35,7 +36,9 @@ def run_saliency(config: SaliencyConfig, *, progress: Progress | None = None) ->
     Raises `RunFolderError` where `config.run` is no finished run, `OptionError` for a state, branches or a method that
     there are not, and what opening its policy raises.
     """
-    if config.method != DIFFERENTIAL:
+    if config.method == SAG_METHOD:
+        check_sag_score(config.score)
+    elif config.method != DIFFERENTIAL:
         make_explainer(config.method)
     run = open_run(config.run)
     job = job_of(run, policy=config.policy, trust=config.trust)
@@ -47,9 +50,15 @@ def run_saliency(config: SaliencyConfig, *, progress: Progress | None = None) ->
         check_score(scene, config.score)
         stem += "" if config.score == "action" else f"-{config.score.replace(':', '')}"
     with limited_threads(job.threads), job.workers:
-        stage = asked_stage(job, config, state=state, targets=targets, stem=stem)
+        if config.method == SAG_METHOD:
+            stage = sag_stage(job, settings, state=state, targets=targets, stem=stem)
+        else:
+            stage = asked_stage(job, config, state=state, targets=targets, stem=stem)
         add_stages(run.folder, [stage], progress=progress)
     files = tuple(str(run.folder / name) for name in stage.outputs)
+    if config.method == SAG_METHOD:
+        graphs = msgspec.json.decode((run.folder / f"{stem}.json").read_bytes(), type=BranchGraphs)
+        return AskedSaliency(method=config.method, score=config.score, branch=graphs, files=files)
     record = msgspec.json.decode((run.folder / f"{stem}.json").read_bytes(), type=_Document).branch
     return AskedSaliency(
         method=config.method, score=None if config.method == DIFFERENTIAL else config.score, branch=record, files=files

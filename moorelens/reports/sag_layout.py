@@ -43,7 +43,7 @@ def lay_out(sag: SAG, *, top: float, thumb: tuple[float, float], least_width: fl
 def thumb_size(grid: SAGGrid | None, longest: float) -> tuple[float, float]:
     """Return width and height of a thumbnail whose longer side is `longest`; of features a text box."""
     if grid is None or len(grid.size) == 1:
-        return longest, longest / 2
+        return 1.6 * longest, longest / 2
     height, width = grid.size
     scale = longest / max(height, width)
     return width * scale, height * scale

@@ -16,8 +16,7 @@ from moorelens.saliency.sets.text import patch_name, set_name
 _NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 GOOD, MIXED, POOR, SHOWN, LOST = "#2b6e4f", "#8a6200", "#a63d2a", "#ffffff", "#e0301e"
 THUMB = 96.0  # units that the longer side of a thumbnail takes
-_HEAD = 400.0  # width of the two pictures at the top and the words beside them, at least
-_LETTERS = 17  # that fit below a thumbnail
+_LETTERS, _LETTER = 17, 6.7  # that fit below a thumbnail; width of one, at most
 _NAMED = 6  # parts of a set that a sentence names
 
 
@@ -38,7 +37,7 @@ def sag_svg(sag: SAG, pictures: SAGPictures | None, *, title: str, answer: str, 
     """
     thumb = thumb_size(sag.grid, THUMB)
     head = _Head(sag=sag, pictures=pictures, title=title, answer=answer, thumb=thumb)
-    layout = lay_out(sag, top=head.height, thumb=thumb, least_width=2 * MARGIN + _HEAD)
+    layout = lay_out(sag, top=head.height, thumb=thumb, least_width=head.width)
     parts = list(head.parts())
     parts += [_edge(sag, layout, index) for index in range(len(sag.edges))]
     parts += [_node(sag, layout, index, pictures) for index in range(len(sag.nodes))]
@@ -54,9 +53,15 @@ def alt_text(sag: SAG, answer: str) -> str:
         return f"Nothing needs to be shown: hidden as a whole, the input keeps {share(_ratio(sag))} of the {answer}."
     roots = [sag.nodes[index] for index in sag.roots]
     if not roots:
-        return f"No set of patches was found that alone keeps {percent(sag.p_high)} of the {answer}."
+        return f"No set of {unit_of(sag)[1]} was found that alone keeps {percent(sag.p_high)} of the {answer}."
     named = "; ".join(f"{called(sag, node)} ({share(node.relative)})" for node in roots)
-    return f"Sets of patches that alone keep {percent(sag.p_high)} of the {answer} or more: {named}."
+    return f"Sets of {unit_of(sag)[1]} that alone keep {percent(sag.p_high)} of the {answer} or more: {named}."
+
+
+def unit_of(sag: SAG) -> tuple[str, str]:
+    """Return what one part of the input is called, and several."""
+    vector = sag.grid is not None and len(sag.grid.size) == 1
+    return ("feature", "features") if vector else ("patch", "patches")
 
 
 def percent(part: float) -> str:
@@ -101,6 +106,11 @@ class _Head:
     def height(self) -> float:
         shown = self.thumb[1] + CAPTION if self.pictures else 0.0
         return MARGIN + max(shown, 15.0 * len(self._lines()) + 8) + 34
+
+    @property
+    def width(self) -> float:
+        shown = 2 * (self.thumb[0] + 14) if self.pictures else 0.0
+        return 2 * MARGIN + shown + _LETTER * max(len(line) for line in self._lines())
 
     def parts(self) -> Iterator[str]:
         x = MARGIN
@@ -147,7 +157,11 @@ def _node(sag: SAG, layout: Layout, index: int, pictures: SAGPictures | None) ->
         f'{share(node.relative)}</tspan><tspan dx="6" fill="{SOFT}" class="soft">{number(node.value, digits=3)}{below}'
         "</tspan></text>"
     )
-    name = _words(_short(set_name(node.patches, sag.grid)), 0, height + 29, SOFT, "soft", size=10.5)
+    name = (
+        ""
+        if pictures is None
+        else _words(_short(set_name(node.patches, sag.grid)), 0, height + 29, SOFT, "soft", size=10.5)
+    )
     frame = _frame((width, height), level, colour, 2.6 if node.root else 1.1)
     return (
         f'<g class="node{" root" if node.root else ""}" id="n{index}" transform="translate({x:g} {y:g})">'
@@ -246,7 +260,15 @@ def _names(sag: SAG, node: SAGNode, thumb: tuple[float, float]) -> str:
     lines = shown if len(shown) <= 3 else [*shown[:2], f"and {len(shown) - 2} more"]
     step = thumb[1] / (len(lines) + 1)
     words = [
-        _words(_short(text), thumb[0] / 2, step * (line + 1) + 4, INK, "ink", extra=' text-anchor="middle"', size=11)
+        _words(
+            _short(text, _LETTERS + 8),
+            thumb[0] / 2,
+            step * (line + 1) + 4,
+            INK,
+            "ink",
+            extra=' text-anchor="middle"',
+            size=11,
+        )
         for line, text in enumerate(lines)
     ]
     return f'<rect class="box" width="{thumb[0]:g}" height="{thumb[1]:g}" fill="#f5f3ec"/>{"".join(words)}'
@@ -272,8 +294,8 @@ def _words(text: str, x: float, y: float, colour: str, kind: str, *, extra: str 
     return f'<text class="{kind}" x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{colour}"{extra}>{_safe(text)}</text>'
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _LETTERS else text[: _LETTERS - 1].rstrip() + "…"
+def _short(text: str, letters: int = _LETTERS) -> str:
+    return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"
 
 
 def _safe(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moorelens.reports.format import count, number, plural, share
-from moorelens.reports.sag_svg import alt_text, called, percent, points
+from moorelens.reports.sag_svg import alt_text, called, percent, points, unit_of
 from moorelens.saliency.sets.sag import SAG, SAGNode
 from moorelens.saliency.sets.text import patch_name, set_name
 
@@ -17,17 +17,17 @@ Level = Literal["good", "mixed", "poor", "unknown"]
 class SAGSubject:
     """What was explained, in words: `title` (`disc in shapes-1`), `answer` (`probability of disc`), and by whom.
 
-    `said`: what the model says, a sentence; `hidden`: what a hidden patch shows; `unit`: what a part is called
-    (`patch`, `feature`); `facts`: name and text, for the head of the page; `up`: the page that leads here.
+    `said`: what the model says, a sentence; `hidden`: what a hidden part shows; `facts`: name and text, for the head of
+    the page; `kicker`: the line above its title; `also`: what a set has to keep besides, the end of a sentence.
     """
 
     title: str
     answer: str
     said: str
     hidden: str
-    unit: str = "patch"
     facts: tuple[tuple[str, str], ...] = ()
     kicker: str = "attention graph"
+    also: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,22 +40,17 @@ class Finding:
     text: str
 
 
-def units(subject: SAGSubject) -> str:
-    """Return the plural of what a part is called."""
-    return f"{subject.unit}es" if subject.unit.endswith("h") else f"{subject.unit}s"
-
-
 def lede(sag: SAG, subject: SAGSubject) -> str:
     """Return the result in a sentence or two."""
-    return f"{subject.said} {alt_text(sag, subject.answer).replace('patches', units(subject))}"
+    return f"{subject.said} {alt_text(sag, subject.answer)}"
 
 
 def findings(sag: SAG, subject: SAGSubject) -> list[Finding]:
     """Return what a reader wants to know first."""
     if sag.vacuous:
         text = (
-            f"With {subject.hidden} in place of every {subject.unit} the {subject.answer} is "
-            f"{number(sag.empty, digits=3)}, as a whole {number(sag.full, digits=3)}: no {subject.unit} is needed "
+            f"With {subject.hidden} in place of every {unit_of(sag)[0]} the {subject.answer} is "
+            f"{number(sag.empty, digits=3)}, as a whole {number(sag.full, digits=3)}: no {unit_of(sag)[0]} is needed "
             "for it, so there is nothing that this graph could show. Try another baseline, or another class."
         )
         return [Finding(question="Is there something to explain?", level="poor", word="no", text=text)]
@@ -70,7 +65,7 @@ def findings(sag: SAG, subject: SAGSubject) -> list[Finding]:
 def _least(sag: SAG, subject: SAGSubject) -> Finding:
     best = min((sag.nodes[index] for index in sag.roots), key=lambda node: (len(node.patches), -node.relative))
     text = (
-        f"{_parts(len(best.patches), subject)} of {count(sag.count)} ({called(sag, best)}) keep "
+        f"{_parts(sag, len(best.patches))} of {count(sag.count)} ({called(sag, best)}) keep "
         f"{share(best.relative)} of the {subject.answer} while all else shows {subject.hidden}."
     )
     if len(best.patches) == 1:
@@ -81,16 +76,16 @@ def _least(sag: SAG, subject: SAGSubject) -> Finding:
     return Finding(
         question="How little is enough?",
         level="good" if small else "mixed",
-        word=_parts(len(best.patches), subject),
+        word=_parts(sag, len(best.patches)),
         text=text,
     )
 
 
 def _several(sag: SAG, subject: SAGSubject) -> Finding:
     roots = len(sag.roots)
-    were = "was" if len(sag.found) == 1 else "were"
-    sets = f"{plural(len(sag.found), 'set')} of {units(subject)}, each enough by itself, {were} found"
-    shared = "none" if sag.overlap == 0 else f"at most {_parts(sag.overlap, subject)}"
+    several = f"{plural(len(sag.found), 'set')} of {unit_of(sag)[1]}, each enough by itself, were found"
+    sets = several if len(sag.found) > 1 else f"One set of {unit_of(sag)[1]} that is enough by itself was found"
+    shared = "none" if sag.overlap == 0 else f"at most {_parts(sag, sag.overlap)}"
     if roots == 1:
         text = f"{sets}; no two of them share {shared}." if len(sag.found) > 1 else f"{sets}."
         word = "one reason"
@@ -105,7 +100,7 @@ def _several(sag: SAG, subject: SAGSubject) -> Finding:
 def _needed(sag: SAG, subject: SAGSubject) -> Finding:
     drops = [edge for edge in sag.edges if sag.nodes[edge.parent].root]
     if not drops:
-        text = f"Each set is a single {subject.unit}: without it nothing is shown."
+        text = f"Each set is a single {unit_of(sag)[0]}: without it nothing is shown."
         return Finding(question="What if one more is hidden?", level="unknown", word="nothing is left", text=text)
     worst = max(drops, key=lambda edge: edge.drop)
     least = min(drops, key=lambda edge: edge.drop)
@@ -132,7 +127,7 @@ def _certain(sag: SAG, subject: SAGSubject) -> Finding:
     else:
         level, word = "mixed", "one by one"
         text = (
-            f"Of {plural(len(roots) - proven, 'set')} only the removal of one {subject.unit} at a time was tried: a "
+            f"Of {plural(len(roots) - proven, 'set')} only the removal of one {unit_of(sag)[0]} at a time was tried: a "
             "smaller part without several of them may still be enough."
         )
     return Finding(question="Is every part of a set needed?", level=level, word=word, text=text)
@@ -142,7 +137,8 @@ def limits(sag: SAG, subject: SAGSubject) -> list[str]:
     """Return what the graph does not say."""
     lines = [
         f"Enough means: with {subject.hidden} in place of all else, the {subject.answer} is at least "
-        f"{percent(sag.p_high)} of what it is for the whole. With another baseline other sets may be enough.",
+        f"{percent(sag.p_high)} of what it is for the whole{subject.also}. With another baseline "
+        "other sets may be enough.",
         "The sets come from a search that keeps the most promising few at each size: what it finds was tried, but it "
         f"may miss sets. It evaluated {plural(sag.evaluated, 'different set')}"
         + (", and its budget ended it before it was through." if sag.exhausted else "."),
@@ -156,7 +152,7 @@ def limits(sag: SAG, subject: SAGSubject) -> list[str]:
     if hidden:
         lines.append(
             f"{plural(hidden, 'removal')} are not drawn (+ and their number at a set): of sets of more than six "
-            f"{units(subject)} only the {count(sag.k_children)} most costly are."
+            f"{unit_of(sag)[1]} only the {count(sag.k_children)} most costly are."
         )
     if not sag.complete:
         lines.append("The graph was cut off at its largest size; sets at its lower end may have more below them.")
@@ -176,5 +172,5 @@ def _numbers(sag: SAG, node: SAGNode) -> tuple[str, str, str]:
     return set_name(node.patches, sag.grid), share(node.relative), number(node.value, digits=3)
 
 
-def _parts(amount: int, subject: SAGSubject) -> str:
-    return plural(amount, subject.unit, units(subject))
+def _parts(sag: SAG, amount: int) -> str:
+    return plural(amount, *unit_of(sag))

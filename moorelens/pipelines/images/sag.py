@@ -229,4 +229,5 @@ def subject_of(sag: SAG) -> SAGSubject:
             ("through the model", f"{count(about['forwards'])} pictures"),
         ),
         kicker="attention graph of one picture",
+        also=f", and the model still says {about['class']}" if about["keep_class"] else "",
     )
