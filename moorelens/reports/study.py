@@ -53,11 +53,12 @@ class Measure(Record, frozen=True, kw_only=True):
 class SearchFacts(Record, frozen=True, kw_only=True):
     """How the searches of one model went, in pictures of those that all models get right.
 
-    `vacuous`: nothing shown already suffices; `none`: no MSE was found within the budget; `search_cut`, `count_cut`:
-    ended by the budget; `capped`: at the largest number of MSEs; `evaluated`: sets, on average.
+    `blind`: nothing shown already keeps the share of a sub-explanation; `none`: no MSE was found within the budget;
+    `search_cut`, `count_cut`: ended by the budget; `capped`: at the largest number of MSEs; `evaluated`: sets, on
+    average.
     """
 
-    vacuous: int
+    blind: int
     none: int
     search_cut: int
     count_cut: int
@@ -76,9 +77,9 @@ class TruthFacts(Record, frozen=True, kw_only=True):
 class CountSummary(Record, frozen=True, kw_only=True):
     """`summary.json` of `image count`; everything that follows `head` is in the order of its models.
 
-    `compared`: pictures with an MSE under every model, on which the measures are taken; `bins` (lower edges) and
-    `histogram`: sub-explanations for each share of the full probability, mean over pictures; `truth`: null where the
-    causes are not known.
+    `compared`: pictures with an MSE and not blind under every model, on which the measures are taken; `bins` (lower
+    edges) and `histogram`: sub-explanations for each share of the full probability, mean over pictures; `truth`: null
+    where the causes are not known.
     """
 
     format: Literal["moorelens.image-count/1"] = COUNT_FORMAT

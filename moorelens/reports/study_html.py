@@ -159,12 +159,14 @@ def _count_words(summary: CountSummary) -> _Words:
         title="Do models need parts jointly, or any of several?",
         lede=(
             f"{plural(len(summary.head.models), 'model')} on {plural(summary.compared, 'picture')} that all of them "
-            "get right: small parts of each picture that suffice for its class, and what is left of them when patches "
-            "are taken away."
+            "get right and need to see: small parts of each picture that suffice for its class, and what is left of "
+            "them when patches are taken away."
         ),
         limits=(
             "Counts grow as two to the power of a set's size, so one large set can dominate a mean: read the medians.",
-            "They depend on how many sufficient sets the search happened to find, on the baseline and on the grid, "
+            "Pictures whose class a model still names with nothing shown are left out: a model that has a favourite "
+            "class is compared on fewer pictures of it.",
+            "Counts depend on how many sufficient sets the search happened to find, on the baseline and on the grid, "
             "which are the same for all models; and the share of the full probability rewards a badly calibrated "
             "model.",
             "A difference between two networks is one between these weights, not yet between their architectures.",

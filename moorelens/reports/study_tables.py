@@ -86,21 +86,29 @@ def _count_tables(summary: CountSummary) -> list[_Made]:
         (
             "searches",
             "How the searches went",
-            _columns("model", "right", "vacuous", "no MSE", "search cut", "count cut", "most MSEs", "sets evaluated"),
+            _columns("model", "right", "blind", "no MSE", "search cut", "count cut", "most MSEs", "sets evaluated"),
             [
                 (
                     _words(model.name),
                     _whole(model.right),
-                    *(_whole(n) for n in (one.vacuous, one.none, one.search_cut, one.count_cut, one.capped)),
+                    *(_whole(n) for n in (one.blind, one.none, one.search_cut, one.count_cut, one.capped)),
                     _value(one.evaluated),
                 )
                 for model, one in zip(summary.head.models, summary.searches, strict=True)
             ],
-            f"In pictures: right, of all {count(summary.head.pictures)}; the others of the "
-            f"{count(summary.head.correct)} that every model gets right. Cut: ended by the budget, so that the numbers "
-            "are lower bounds. Most MSEs: the search ended because it had found as many as were asked for.",
+            _search_note(summary),
         ),
     ]  # fmt: skip
+
+
+def _search_note(summary: CountSummary) -> str:
+    head = summary.head
+    return (
+        f"In pictures: right, of all {count(head.pictures)}; the others of the {count(head.correct)} that every model "
+        f"gets right. Blind: with nothing shown the model still gives the class {head.settings['p_low']:.0%} of its "
+        "probability or more, so that its parts say nothing. Cut: ended by the budget, so that the numbers are lower "
+        "bounds. Most MSEs: the search ended because it had found as many as were asked for."
+    )
 
 
 def _measure_rows(measure: Measure, names: Sequence[str]) -> list[tuple[Cell, ...]]:

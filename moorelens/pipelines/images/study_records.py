@@ -19,18 +19,19 @@ PARQUET = "pyarrow"
 class CountRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One picture under one model: its minimal sufficient sets of patches (MSEs), and what they lead to.
 
-    `probability`: of the label, all patches shown; `vacuous`: nothing shown already suffices; `mse_patches`,
-    `mse_relative`: patches of each MSE, and its share of the probability; `sub_explanations` and their `histogram`,
-    `disjoint`, `apart`, `union`, `drop`: see `Counts`; `search_cut`, `count_cut`: the budget ended the one or the
-    other; `capped`: the search ended at its largest number of MSEs; `on_truth`: share of the MSEs' patches that show
-    part of what decides the class; `meet_any`, `meet_all`: MSEs that show part of one of the causes, of each of them
-    (None where the causes are not known).
+    `probability`, `blank`: of the label, with all patches shown and with none; `vacuous`: none already suffices;
+    `mse_patches`, `mse_relative`: patches of each MSE, and its share of the probability; `sub_explanations` and their
+    `histogram`, `disjoint`, `apart`, `union`, `drop`: see `Counts`; `search_cut`, `count_cut`: the budget ended the one
+    or the other; `capped`: the search ended at its largest number of MSEs; `on_truth`: share of the MSEs' patches that
+    show part of what decides the class; `meet_any`, `meet_all`: MSEs that show part of one of the causes, of each of
+    them (None where the causes are not known).
     """
 
     image: str
     label: str
     model: str
     probability: float
+    blank: float
     vacuous: bool
     mses: int
     mse_patches: tuple[tuple[int, ...], ...]

@@ -58,16 +58,20 @@ def head_of(study: Study, config: StudyConfig, *, source: str) -> StudyHead:
 
 
 def count_summary(head: StudyHead, records: list[CountRecord], config: CountConfig) -> CountSummary:
-    """Return the summary of a count; pictures without an MSE under some model are compared under none."""
+    """Return the summary of a count.
+
+    A picture that cannot be explained under some model is compared under none: without an MSE, or where nothing shown
+    keeps `p_low` of the probability, so that any set at all would be a sub-explanation.
+    """
     by_model = {model.name: [record for record in records if record.model == model.name] for model in head.models}
     rows = zip(*by_model.values(), strict=True)
-    whole = [place for place, row in enumerate(rows) if all(record.mses for record in row)]
+    whole = [place for place, row in enumerate(rows) if all(_explained(record, config) for record in row)]
     kept = {name: [found[place] for place in whole] for name, found in by_model.items()}
     bins = bins_of(config)
     return CountSummary(
         head=head,
         compared=len(whole),
-        searches=tuple(_searches(found) for found in by_model.values()),
+        searches=tuple(_searches(found, config) for found in by_model.values()),
         measures=tuple(_measure(kept, *what, config=config) for what in MEASURES) if whole else (),
         bins=bins,
         histogram=tuple(
@@ -80,10 +84,18 @@ def count_summary(head: StudyHead, records: list[CountRecord], config: CountConf
     )
 
 
-def _searches(found: list[CountRecord]) -> SearchFacts:
+def _explained(record: CountRecord, config: CountConfig) -> bool:
+    return record.mses > 0 and not _blind(record, config)
+
+
+def _blind(record: CountRecord, config: CountConfig) -> bool:
+    return record.blank >= config.p_low * record.probability
+
+
+def _searches(found: list[CountRecord], config: CountConfig) -> SearchFacts:
     return SearchFacts(
-        vacuous=sum(record.vacuous for record in found),
-        none=sum(not record.mses and not record.vacuous for record in found),
+        blind=sum(_blind(record, config) for record in found),
+        none=sum(not record.mses and not _blind(record, config) for record in found),
         search_cut=sum(record.search_cut for record in found),
         count_cut=sum(record.count_cut for record in found),
         capped=sum(record.capped for record in found),

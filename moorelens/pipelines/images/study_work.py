@@ -123,6 +123,7 @@ def _counted(
         label=model.classes[subject.label],
         model=name,
         probability=search.full,
+        blank=search.empty,
         vacuous=search.vacuous,
         mses=counts.mses,
         mse_patches=tuple(mse.patches for mse in search.found),

@@ -18,7 +18,7 @@ CLASSES = ("red", "blue")
 
 
 class Spots(nn.Module):
-    """Red against blue in two spots of 4 x 4 pixels at opposite corners: the best, the worst or the mean of both."""
+    """Red against blue in two spots of 4 x 4 pixels at opposite corners: the best, the mean, or both jointly."""
 
     def __init__(self, how, strength=12.0):
         super().__init__()
@@ -28,8 +28,13 @@ class Spots(nn.Module):
     def forward(self, x):
         spots = torch.stack([x[:, :, :4, :4].mean((2, 3)), x[:, :, 8:, 8:].mean((2, 3))], dim=1)
         red, blue = spots[:, :, 0] - spots[:, :, 1], spots[:, :, 2] - spots[:, :, 1]
-        pooled = [getattr(colour, self.how)(dim=1) for colour in (red, blue)]
+        pooled = [self.pooled(colour) for colour in (red, blue)]
         return self.strength * torch.stack(pooled, dim=1)
+
+    def pooled(self, colour):
+        if self.how == "joint":  # much for both, a little for one
+            return (colour.amin(dim=1) + colour.mean(dim=1)) / 2
+        return getattr(colour, self.how)(dim=1)
 
 
 def model(module, *, classes=CLASSES, size=(12, 12), name="m", channels=3):
@@ -44,7 +49,7 @@ def either():
 
 
 def both():
-    return model(Spots("amin"), name="both")
+    return model(Spots("joint", 3.0), name="both")
 
 
 def mean():
@@ -52,7 +57,7 @@ def mean():
 
 
 def twin():
-    return model(Spots("amin"), name="both")
+    return model(Spots("joint", 3.0), name="both")
 
 
 def wrong():

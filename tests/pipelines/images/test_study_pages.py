@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delitem(sys.modules, "spots", raising=False)
-        run_count(msgspec.convert({**common, "grid": 3, "out": "count"}, CountConfig))
+        run_count(msgspec.convert({**common, "grid": 3, "p_low": 0.6, "out": "count"}, CountConfig))
         cross = {**common, "cells": 6, "explainer": "occlusion", "settings": {"size": 4}, "out": "crosstest"}
         run_crosstest(msgspec.convert(cross, CrosstestConfig))
     sys.modules.pop("spots", None)
@@ -79,7 +79,7 @@ def test_tables_are_written_in_three_forms(made: Path) -> None:
         names = {path.name for path in (made / kind / "tables").iterdir()}
         assert names == {f"{key}.{ending}" for key in keys for ending in ("csv", "tex", "md")}
     markdown = (made / "count" / "tables" / "measures.md").read_text()
-    assert "| Sub-explanations | either | 1 | 1 to 1 | 1 | 1 to 1 |" in markdown
+    assert "| Sub-explanations | both | 2 | 2 to 2 | 2 | 2 to 2 |" in markdown
     assert r"\toprule" in (made / "crosstest" / "tables" / "insertion.tex").read_text()
 
 
