@@ -27,7 +27,7 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     model_args: dict[str, Any] = {}
     """Arguments of the factory, as JSON."""
     image: str | None = None
-    """A picture, or a folder of them; without --model, else, a few bundled pictures whose cause is known."""
+    """A picture, or a folder of them; else, of a bundled model, a few pictures whose cause is known."""
     class_: str | None = None
     """The class to explain, by name or number; else the one that the model says."""
     baseline: BaselineName = "blur"
