@@ -149,21 +149,21 @@ _TASKS: dict[str, TaskDefaults] = {
         steps=200_000, evaluate_every=51_200, target=1500.0, stop_at=6000.0, ppo=PPOSettings(gamma=0.99)
     ),
     "ALE/Boxing-v5": TaskDefaults(
-        steps=400_000,
-        evaluate_every=51_200,
+        steps=160_000,
+        evaluate_every=40_000,
         target=80.0,
-        stop_at=None,
+        stop_at=90.0,
         ppo=PPOSettings(gamma=0.99),
         imitation=ImitationSettings(channels=(8, 16, 32, 16), batches=5, notes=0.5),
     ),
     "ALE/Pong-v5": TaskDefaults(
-        steps=300_000,
-        evaluate_every=51_200,
+        steps=160_000,
+        evaluate_every=40_000,
         target=18.0,
         stop_at=None,
         ppo=PPOSettings(gamma=0.99),
         # A pupil of sticky games alone lost the plain game 0 to 21.
-        imitation=ImitationSettings(plain=4, channels=(8, 16, 32, 16), batches=6, notes=0.5),
+        imitation=ImitationSettings(plain=4, channels=(8, 16, 32, 16), batches=5, notes=0.5),
     ),
     "ALE/SpaceInvaders-v5": TaskDefaults(
         steps=300_000,

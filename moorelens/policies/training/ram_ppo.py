@@ -1,6 +1,6 @@
 """Training of the network teachers: PPO on what the emulator's memory says.
 
-python -m moorelens.policies.training.ram_ppo Pong pong_teacher.safetensors [steps]
+python -m moorelens.policies.training.ram_ppo Boxing boxing_teacher.safetensors [steps]
 """
 
 from __future__ import annotations

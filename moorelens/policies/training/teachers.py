@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 
 from moorelens.envs.games import game_name
 from moorelens.errors import OptionError
+from moorelens.policies.training.pong import PongTeacher
 from moorelens.policies.training.scripted import (
     BowlingTeacher,
     BreakoutTeacher,
@@ -127,6 +128,7 @@ _SCRIPTED: dict[str, Callable[[], RamTeacher]] = {
     "Breakout": BreakoutTeacher,
     "ChopperCommand": ChopperCommandTeacher,
     "Freeway": FreewayTeacher,
+    "Pong": PongTeacher,
     "SpaceInvaders": SpaceInvadersTeacher,
 }
 

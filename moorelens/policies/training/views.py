@@ -29,7 +29,7 @@ class View:
     turned: Callable[[Bytes], Actions] | None = None
     gamma: float = 0.99
     gae_lambda: float = 0.95
-    steps: int = 3_000_000
+    steps: int = 1_000_000
 
 
 # The 18 actions of the Atari joystick, in the order of the emulator: to the right, downwards, button.
@@ -86,34 +86,6 @@ def boxing_features(rams: Bytes, actions: Actions) -> Features:
     return np.column_stack([*columns, *blocks]).astype(np.float32)
 
 
-def pong_features(rams: Bytes, actions: Actions) -> Features:
-    """Return what the Pong teacher sees, (b, 27): places and speeds of ball and paddles, and the past actions.
-
-    A hand-written controller returns the ball for ever but seldom scores: which edge of the paddle meets the ball
-    decides the angle, the paddle moves in leaps of 23 pixels with a lag, and sticky actions blur them. Hence a network.
-    Bytes 49 and 54 are the ball, 51 the right paddle, 50 the left one. The ball's way to the right paddle is prolonged
-    with reflections at the walls.
-    """
-    low, high, paddle_x = 44.0, 206.0, 188.0
-    x, y, paddle, other = (rams[:, 0, i].astype(np.float64) for i in (49, 54, 51, 50))
-    live = (y > 0) & (rams[:, 1, 54] > 0)
-    vx = np.where(live, x - rams[:, 1, 49], 0.0)
-    vy = np.where(live, y - rams[:, 1, 54], 0.0)
-    jump = (np.abs(vx) > 30) | (np.abs(vy) > 40)
-    vx, vy = np.where(jump, 0.0, vx), np.where(jump, 0.0, vy)
-    coming = vx > 0.5
-    steps = np.where(coming, (paddle_x - x) / np.where(coming, vx, 1.0), 30.0)
-    folded = (y + vy * steps - low) % (2 * (high - low))
-    meets = np.where(coming, low + np.minimum(folded, 2 * (high - low) - folded), np.where(live, y, 125.0))
-    steps = np.where(coming, np.clip(steps, -2, 30), 30.0)
-    moves = -np.diff(rams[:, :PAST, 51].astype(np.float64), axis=1)
-    columns = [steps / 10, np.minimum(steps, 4) / 2, (meets - paddle) / 30, (y - paddle) / 60, (x - 128) / 60]
-    columns += [(y - 125) / 60, (paddle - 125) / 60, (other - y) / 40, vx / 8, vy / 8, live.astype(np.float64)]
-    done = np.eye(3)[actions[:, :4]].reshape(len(rams), 12)
-    return np.column_stack([*columns, moves / 15, done]).astype(np.float32)
-
-
 VIEWS: dict[str, View] = {
     "Boxing": View(boxing_features, boxing_turned, gamma=0.98, gae_lambda=0.93, steps=800_000),
-    "Pong": View(pong_features),
 }
