@@ -79,7 +79,7 @@ def test_tables_are_written_in_three_forms(made: Path) -> None:
         names = {path.name for path in (made / kind / "tables").iterdir()}
         assert names == {f"{key}.{ending}" for key in keys for ending in ("csv", "tex", "md")}
     markdown = (made / "count" / "tables" / "measures.md").read_text()
-    assert "| Sub-explanations | both | 2 | 2 to 2 | 2 | 2 to 2 |" in markdown
+    assert "|  | both | 2 | 2 to 2 | 2 | 2 to 2 |" in markdown
     assert r"\toprule" in (made / "crosstest" / "tables" / "insertion.tex").read_text()
 
 
