@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from moorelens.cli.config import ReportConfig
 from moorelens.cli.files import write_result
 from moorelens.cli.parsing import parse
 from moorelens.cli.printing import print_json
-from moorelens.errors import MissingToolError, OptionError, RunFolderError
+from moorelens.errors import InvariantError, MissingToolError, MooreLensError, OptionError, RunFolderError
 from moorelens.reports.data import ReportData, decode_report_data
 
 DATA = "report-data.json"
@@ -24,10 +25,11 @@ def report(arguments: list[str]) -> int:
     """Run `moorelens report`; the runs themselves are read and not changed."""
     description = "Set the report of a run or of a training again, or compare two runs on one page."
     config, output = parse(ReportConfig, arguments, verb="report", description=description)
-    if len(config.runs) == 2:
-        made = _two(config)
-    else:
-        made = _training(config) if _is_training(config.runs[0]) else _one(config)
+    with _as_damaged(config.runs[0]):
+        if len(config.runs) == 2:
+            made = _two(config)
+        else:
+            made = _training(config) if _is_training(config.runs[0]) else _one(config)
     files = [str(write_result(path, data, force=config.force)) for path, data in made]
     if output.json:
         print_json(msgspec.json.encode({"files": files}))
@@ -81,6 +83,18 @@ def _training(config: ReportConfig) -> Made:
     )
 
 
+@contextmanager
+def _as_damaged(run: str) -> Iterator[None]:
+    """Say of what no run wrote, a drawing that is none, that the run's file was changed."""
+    try:
+        yield
+    except (InvariantError, ArithmeticError) as error:
+        raise RunFolderError(
+            f"{_folder(run) / DATA} holds what no report shows ({error}): it was changed by hand, so run the job again "
+            "with --force."
+        ) from error
+
+
 def _both(config: ReportConfig, name: str, *, html: Callable[[], bytes], pdf: Callable[[], bytes]) -> Made:
     """Return the file that was asked for, or the page and, where Typst is there, the PDF."""
     if config.out is not None:
@@ -117,4 +131,7 @@ def _read(run: str) -> ReportData:
             f"A report is made from a run's {DATA}, and {path} cannot be read ({error.strerror}): give the folder of a "
             "finished `moorelens explain` or `demo`."
         ) from error
-    return decode_report_data(data)
+    try:
+        return decode_report_data(data)
+    except MooreLensError as error:
+        raise RunFolderError(f"{path}: {error}") from error

@@ -14,6 +14,7 @@ from moorelens.fsm.config import QuantiseConfig
 from moorelens.pipelines.config import ExplainConfig, file_name, found
 from moorelens.pipelines.job import Job, open_job
 from moorelens.pipelines.machines import POLICY_READ
+from moorelens.runs.hashing import digest_bytes
 from moorelens.runs.manifest import Manifest
 from moorelens.runs.opening import read_manifest
 from moorelens.runs.runlog import read_log
@@ -39,7 +40,20 @@ class OpenedRun:
         return msgspec.json.decode(self.manifest.header.identity["environment"], type=EnvironmentRequest)
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a file of the run; raises `RunFolderError` where it is not there."""
+        """Return the bytes of a file of the run as it was made.
+
+        Raises `RunFolderError` where it is not there, or is another than the run wrote.
+        """
+        data, written = self.read_as_is(name), self.manifest.files().get(name)
+        if written is not None and digest_bytes(data) != written:
+            raise RunFolderError(
+                f"The files of a run belong together, and {self.folder / name} is not the one that this run wrote: "
+                f"restore it, or run `moorelens {self.verb}` on this folder again with --force."
+            )
+        return data
+
+    def read_as_is(self, name: str) -> bytes:
+        """Return the bytes of a file of the run, whoever wrote them; raises `RunFolderError` where it is not there."""
         try:
             return (self.folder / name).read_bytes()
         except OSError as error:

@@ -82,7 +82,7 @@ class _Work:
         wrong = []
         for name, sha in sorted(self._run.manifest.files().items()):
             try:
-                self._stored[name] = self._run.read(name)
+                self._stored[name] = self._run.read_as_is(name)
             except RunFolderError:
                 wrong.append(f"{name} is missing")
                 continue

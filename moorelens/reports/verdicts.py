@@ -15,6 +15,8 @@ Level = Literal["good", "mixed", "poor", "unknown", "plain"]
 # A machine "keeps the return" up to this part of the policy's, "mostly keeps" it up to the second (issue 2: 2 %).
 KEPT, MOSTLY_KEPT = 0.02, 0.10
 # Below this agreement the machine may play as well as the policy, but not alike.
+# Fewer held-out games than any preset plays, after copies were left out, are too few to call a return kept.
+FEW = 5
 ALIKE = 0.9
 # A memory gain under two points of agreement is called "little": it is the loss we tolerate in a return.
 LITTLE_GAIN = 0.02
@@ -80,6 +82,9 @@ def _faithful(data: ReportData) -> Verdict:
         name, loss = best
         level = kept_level(returns.policy.mean, loss)
         parts.append(_loss_sentence(data, name, loss, level))
+        if loss.n < FEW and level == "good":
+            level = "mixed"
+            parts.append(f"{plural(loss.n, 'game')} {'is' if loss.n == 1 else 'are'} too few to be sure.")
     elif returns.policy is not None and returns.machine is not None:
         parts.append(f"The machine scores {number(returns.machine.mean)}, the policy {number(returns.policy.mean)}.")
     if fidelity.teacher_forced_policy is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -118,3 +119,38 @@ def test_a_wrong_request_is_one_sentence(arguments: list[str], run: Path, capsys
     error = capsys.readouterr().err
     assert error.startswith("moorelens: ")
     assert error.count("\n") == 1
+
+
+def beyond_numbers(data: bytes) -> bytes:
+    """Report data with a return that no axis can hold."""
+    found = json.loads(data)
+    found["seed_returns"][0]["values"][0] = 1e308
+    return json.dumps(found).encode()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"garbage",
+        lambda data: data[:3000],
+        lambda data: b"{}",
+        lambda data: data.replace(b"<svg", b"<nosvg"),
+        beyond_numbers,
+    ],
+)
+def test_damaged_data_is_one_sentence_that_names_the_file(
+    damage: Callable[[bytes], bytes],
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "report-data.json").write_bytes(damage((run / "report-data.json").read_bytes()))
+    assert main(["report", str(broken)]) == 2
+    error = capsys.readouterr().err
+    assert "broken/report-data.json" in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.glob("*.html"))

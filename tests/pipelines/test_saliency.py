@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -156,6 +157,15 @@ class TestTheVerb:
 
     def test_refuses_a_folder_that_is_no_run(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         refused(run(capsys, "saliency", str(tmp_path), "--quiet"))
+
+    @pytest.mark.parametrize("name", ["machine.json", "traces.npz", "quantiser.safetensors", "reduced.json"])
+    def test_refuses_a_file_of_another_run(
+        self, folder: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        mixed = tmp_path / "mixed"
+        shutil.copytree(folder, mixed)
+        (mixed / name).write_bytes((folder / name).read_bytes() + b" ")
+        assert f"{name} is not the one that this run wrote" in refused(run(capsys, "saliency", str(mixed), "--quiet"))
 
 
 def test_images_are_laid_over_the_screen(tmp_path: Path) -> None:

@@ -66,6 +66,14 @@ def test_no_loss_in_any_game_still_has_its_limit(cart_pole: ReportData) -> None:
     assert "up to 15.0\u202f% of games may still differ" in verdict(data, "faithful").answer
 
 
+def test_two_games_are_too_few_to_call_a_return_kept(cart_pole: ReportData) -> None:
+    loss = msgspec.structs.replace(cart_pole.summary.loss, reduced=Score(mean=0.0, low=0.0, high=0.0, n=2, bound=1.0))
+    data = msgspec.structs.replace(cart_pole, summary=msgspec.structs.replace(cart_pole.summary, loss=loss))
+    found = verdicts(data)[0]
+    assert found.level == "mixed"
+    assert "2 games are too few to be sure" in found.answer
+
+
 def test_playing_as_well_is_not_playing_alike(cart_pole: ReportData) -> None:
     data = with_summary(
         cart_pole, loss=Loss(reduced=score(0.0, 0.0, 0.0, 0.15)), fidelity=Fidelity(teacher_forced_policy=0.658)

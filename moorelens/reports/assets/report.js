@@ -738,7 +738,7 @@
     const [key, ...rest] = decodeURIComponent(match[1]).split(":");
     jump(key, rest.join(":"));
     if (chosen?.node !== rest.join(":")) return;
-    figure.scrollIntoView();
+    figure.scrollIntoView({ behavior: "instant" });
   }
 
   panels.forEach((one, place) => {
