@@ -119,7 +119,7 @@ def make_shapes(
     `single`: one class glyph, two distractors. `or`: the class glyph twice, one distractor; either will do. `and`: a
     disc or square and a triangle or cross; the class is the pair. `xor`: the same pair; the class is whether the number
     of the pair is odd (0, 1 for the first, plus 0, 1 for the second). `watermark`: one class glyph, one distractor and
-    a letter in the top left corner, that of the class with probability `p_spurious`, else of any class. `thin`: as
+    a letter as large as a small glyph in the top left corner, that of the class with probability `p_spurious`, else of any class. `thin`: as
     `single`, in strokes of 1 to 2 pixels. `attributes`: one glyph that is or is not square, warm and striped; the class
     is square + 2 warm + 4 striped.
 
@@ -137,8 +137,8 @@ def make_shapes(
     doubled = len(CAUSES[task]) == 2
     ranges = (GLYPH_RADII,) * (2 if doubled else 1) + (DISTRACTOR_RADII,) * (1 if doubled or task == "watermark" else 2)
     check_room(ranges, count=count, size=size, scale=scale)
-    block = max(1, round(2 * scale))
-    tag = (1 + 1.5 * block, 1.5 * block * 2**0.5) if task == "watermark" else None
+    corner, block = max(1, round(2 * scale)), max(1, round(4 * scale))
+    tag = (corner + 1.5 * block, 1.5 * block * 2**0.5) if task == "watermark" else None
     # Strokes reach over their radius by half their width.
     gap = GAP + _WIDTHS[1] if task == "thin" else GAP
     radii, centres = place(ranges, count, size=size, scale=scale, generator=generator, gap=gap, taken=tag)
@@ -152,7 +152,7 @@ def make_shapes(
     parts = dict(zip(names, masks, strict=False))
     parts["distractors"] = torch.stack(masks[len(names) :]).any(dim=0)
     if task == "watermark":
-        x, parts["tag"] = _tagged(x, meta["tag"], block)
+        x, parts["tag"] = _tagged(x, meta["tag"], corner, block)
     truth = torch.stack([parts[name] for name in names]).any(dim=0)
     meta |= {"kinds": kinds, "radii": radii, "centres": centres}
     return Shapes(task=task, x=x, y=y, truth=truth, parts=parts, background=background, meta=meta)
@@ -233,12 +233,12 @@ def _attributed(mask: Tensor, attributes: Tensor, generator: torch.Generator) ->
     return torch.where(dark, 0.2 * colour, colour).expand(-1, -1, size, size)
 
 
-def _tagged(x: Tensor, tag: Tensor, block: int) -> tuple[Tensor, Tensor]:
+def _tagged(x: Tensor, tag: Tensor, corner: int, block: int) -> tuple[Tensor, Tensor]:
     """Return the pictures with a letter in the top left corner, white on a black plate, and the plates (n, H, W)."""
-    side = 3 * block
+    plate = slice(corner, corner + 3 * block)
     letters = torch.stack([letter(kind, block) for kind in range(len(LETTERS))])[tag]
     x = x.clone()
-    x[:, :, 1 : 1 + side, 1 : 1 + side] = letters[:, None].float()
+    x[:, :, plate, plate] = letters[:, None].float()
     mask = torch.zeros(len(x), *x.shape[2:], dtype=torch.bool)
-    mask[:, 1 : 1 + side, 1 : 1 + side] = True
+    mask[:, plate, plate] = True
     return x, mask

@@ -137,11 +137,11 @@ def test_the_letter_of_a_watermark_agrees_as_often_as_asked(p: float) -> None:
 
 def test_a_letter_is_drawn_as_it_is_read() -> None:
     shapes = drawn("watermark")
-    assert shapes.parts["tag"][:, 1:7, 1:7].all() and int(shapes.parts["tag"][0].sum()) == 36
-    assert set(shapes.cells_of("tag")) == {1}, "the letter lies in the first cell"
+    assert shapes.parts["tag"][:, 2:14, 2:14].all() and int(shapes.parts["tag"][0].sum()) == 144
+    assert set(shapes.cells_of("tag")) == {0b110000011}, "the letter lies in the four cells of the corner"
     for row in range(20):
-        shown = shapes.x[row, :, 1:7, 1:7]
-        assert torch.equal(shown, letter(int(shapes.meta["tag"][row]), 2).float().expand(3, -1, -1))
+        shown = shapes.x[row, :, 2:14, 2:14]
+        assert torch.equal(shown, letter(int(shapes.meta["tag"][row]), 4).float().expand(3, -1, -1))
     letters = {tuple(letter(kind, 1).flatten().tolist()) for kind in range(len(LETTERS))}
     assert len(letters) == len(CLASSES)
 

@@ -10,7 +10,7 @@ from moorelens.saliency.baselines import Normaliser
 from moorelens.saliency.images.files import Card, read_card, read_model, weights_file
 from moorelens.saliency.images.models import ImageModel
 
-BUNDLED: tuple[str, ...] = ("shapes-bn", "shapes-gn", "shapes-attention")
+BUNDLED: tuple[str, ...] = ("shapes-bn", "shapes-gn", "shapes-attention", "or-bn", "or-gn", "digits")
 
 
 def bundled_model(name: str) -> ImageModel:

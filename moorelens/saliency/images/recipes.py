@@ -37,7 +37,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def _further(task: ImageTask, architecture: Architecture) -> Recipe:
     """Return a short training that begins with what the network of `single` knows of glyphs."""
     rate = 1e-3 if architecture == "attention" else 3e-3
-    return Recipe(task=task, architecture=architecture, steps=500, rate=rate, start=f"shapes-{architecture}")
+    # That a pair is complete takes longer to learn than what its glyphs are.
+    steps = 1500 if task == "and" else 500
+    return Recipe(task=task, architecture=architecture, steps=steps, rate=rate, start=f"shapes-{architecture}")
 
 
 RECIPES: Mapping[str, Recipe] = {
