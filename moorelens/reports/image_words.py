@@ -59,7 +59,9 @@ def lede(found: Explanation) -> str:
     if found.target.index != found.predicted.index:
         said += f" Explained is {found.target.name} ({share(found.target.probability)}), which was asked for."
     if not found.explainable:
-        return f"{said} With this baseline that cannot be explained: hiding the whole picture hardly changes it."
+        changes = "makes it likelier" if speaks_against(found) else "hardly changes it"
+        why = f"hiding the whole picture {changes}"
+        return f"{said} With this baseline that cannot be explained: {why}."
     if found.map.flat:
         return f"{said} {method_name(found.method)} finds no pixel that matters more than another."
     return said
@@ -82,13 +84,28 @@ def _explainable(found: Explanation) -> Answer:
     if found.explainable:
         text = f"{fall}: a gap of {scored(found.gap)} for the map to explain."
         return Answer(key="gap", question="Is there something to explain?", level="good", word="yes", text=text)
-    least = scored(float(found.settings.get("min_gap", 0.1)))
+    if speaks_against(found):
+        against = (
+            f"{fall}: on balance the picture speaks against this class, and there is no gap for a map to explain. Try "
+            "another --class or another --baseline."
+        )
+        return Answer(key="gap", question="Is there something to explain?", level="poor", word="no", text=against)
+    least = scored(_min_gap(found))
     why = (
         f"{fall}. That gap of {scored(found.gap)} is less than {least} of the score, so there is little that any "
         "map could explain, and this one is shown for completeness: read it as noise. Try another --baseline, another "
         "--class, or a picture that the model is surer of."
     )
     return Answer(key="gap", question="Is there something to explain?", level="poor", word="no", text=why)
+
+
+def speaks_against(found: Explanation) -> bool:
+    """Say whether the baseline scores clearly more than the picture."""
+    return found.gap < 0 and -found.gap >= _min_gap(found) * abs(found.f_b)
+
+
+def _min_gap(found: Explanation) -> float:
+    return float(found.settings.get("min_gap", 0.1))
 
 
 def _deletion(found: Explanation) -> Answer:
@@ -207,7 +224,7 @@ def map_caption(found: Explanation) -> str:
     half = ""
     if facts_.half_area is not None:
         half = f" Half of what speaks for the class lies in {share(facts_.half_area)} of the picture."
-    doubt = "" if found.explainable else " It is drawn faintly, because it explains nothing."
+    doubt = "" if found.explainable else " It is drawn faintly, as there is nothing for it to explain."
     return (
         f"The map, {grid}over the picture in grey: {colours}. Values from {scored(facts_.low)} to "
         f"{scored(facts_.high)}.{half}{doubt}"

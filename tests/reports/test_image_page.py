@@ -58,6 +58,14 @@ def test_what_cannot_be_explained_is_said_first_and_nothing_is_judged() -> None:
     assert 'class="heat doubtful"' in page(found)
 
 
+def test_a_picture_that_speaks_against_the_class_is_told_from_one_that_says_nothing() -> None:
+    against = explanation(f_x=0.01, f_b=0.4, gap=-0.39, explainable=False)
+    assert "makes it likelier" in lede(against)
+    assert "speaks against" in by_key(against)["gap"].text
+    assert "hardly changes" in lede(unexplainable())
+    assert "read it as noise" in by_key(unexplainable())["gap"].text
+
+
 def test_a_flat_map_is_said() -> None:
     assert "no pixel that matters more" in lede(flat())
     assert "flat" in by_key(flat())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import torch
@@ -101,11 +101,11 @@ def _measured(job: ImageJob, sample: Sample) -> Measured:
         deletion=_curve(curves.deletion),
         insertion=_curve(curves.insertion),
         random=_random(curves),
-        flip_area=flips[0],
-        flips_to=flips[1],
+        flip_area=flips.area,
+        flips_to=flips.to,
         keep_area=_keep_area(curves.insertion, float(attribution.f_b[0]), float(attribution.gap[0])),
         diagnostics=_diagnostics(attribution),
-        calls=Calls(forward=attribution.n_forward, backward=attribution.n_backward, curves=curves.calls),
+        calls=Calls(forward=attribution.n_forward, backward=attribution.n_backward, curves=curves.calls + flips.calls),
         truth=None if sample.truth is None else _truth(model, sample, saliency.cpu(), predicted),
     )
     raw = base[0].cpu() * _column(base, model.normaliser.std) + _column(base, model.normaliser.mean)
@@ -169,33 +169,33 @@ def _curves(job: ImageJob, score: BoundScore, x: Tensor, base: Tensor, order: Te
     )
 
 
-def _flips(
-    job: ImageJob, x: Tensor, base: Tensor, saliency: Tensor, *, target: int, predicted: int
-) -> tuple[float | None, str | None]:
-    """Return the least area whose deletion changes the answer, and to what; nothing of a class that is not said."""
+class _Flips(NamedTuple):
+    """The least area whose deletion changes the answer, to what, and how many pictures that took."""
+
+    area: float | None = None
+    to: str | None = None
+    calls: int = 0
+
+
+def _flips(job: ImageJob, x: Tensor, base: Tensor, saliency: Tensor, *, target: int, predicted: int) -> _Flips:
+    """Hide the picture until the answer changes; nothing is tried of a class that is not the answer."""
     if target != predicted:
-        return None, None
-    seen: dict[str, list[Tensor]] = {"answers": []}
+        return _Flips()
+    answers: list[int] = []
 
     def decide(points: Tensor) -> Tensor:
         found: Tensor = job.model.module(points).argmax(dim=1)
-        seen["answers"].append(found.cpu())
+        answers.extend(found.tolist())
         return found
 
-    area = float(
-        flip_area(
-            x,
-            base,
-            decide,
-            saliency=saliency,
-            steps=job.config.steps,
-            generator=_generator(job),
-            max_batch=job.config.max_batch,
-        )[0]
+    config, generator = job.config, _generator(job)
+    areas = flip_area(
+        x, base, decide, saliency=saliency, steps=config.steps, generator=generator, max_batch=config.max_batch
     )
-    answers = torch.cat(seen["answers"]).tolist()
-    other_answer = next((found for found in answers if found != answers[0]), None)
-    return (None, None) if other_answer is None else (area, job.model.classes[other_answer])
+    changed = next((found for found in answers if found != answers[0]), None)
+    if changed is None:
+        return _Flips(calls=len(answers))
+    return _Flips(area=float(areas[0]), to=job.model.classes[changed], calls=len(answers))
 
 
 def _keep_area(curve: CurveTensors, f_b: float, gap: float) -> float | None:
