@@ -95,8 +95,8 @@ class PongTeacher:
     repeats the action before. So the chances of every place of the paddle at the ball's arrival follow, for every
     action, by dynamic programming over the last 18 frames. Where the ball lands on the paddle says at which of five
     slopes it leaves, and a pressed button makes it faster. What a return is worth (`values`: 1 a point won, -1 one
-    lost, by its speed, slope and height) was measured over rallies of this teacher itself. Measured with sticky actions:
-    20.1 a game; PPO on the same bytes stayed at 15.
+    lost, by its speed, slope and height) was measured over rallies of this teacher itself. With sticky actions it wins
+    by 20.1 points a game; PPO on the same bytes stayed at 15.
     """
 
     def __init__(self, values: npt.NDArray[np.float32] | None = None) -> None:
