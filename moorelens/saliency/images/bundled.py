@@ -10,7 +10,12 @@ from moorelens.saliency.baselines import Normaliser
 from moorelens.saliency.images.files import Card, read_card, read_model, weights_file
 from moorelens.saliency.images.models import ImageModel
 
-BUNDLED: tuple[str, ...] = ("shapes-bn", "shapes-gn", "shapes-attention", "or-bn", "or-gn", "digits")
+BUNDLED: tuple[str, ...] = (
+    *("shapes-bn", "shapes-gn", "shapes-attention"),
+    *("or-bn", "or-gn"),
+    *("watermark-biased", "watermark-clean"),
+    "digits",
+)
 
 
 def bundled_model(name: str) -> ImageModel:
