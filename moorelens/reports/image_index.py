@@ -44,7 +44,7 @@ def headline(summary: ImagesSummary) -> str:
     if missing == 0:
         return done
     if summary.explainable == 0:
-        return f"{done} With this baseline none of them can be explained: hiding everything hardly changes the score."
+        return f"{done} With this baseline none of them can be explained: hiding everything does not lower the score."
     return f"{done} {count(missing)} of them cannot be explained with this baseline and count in no mean."
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from moorelens.errors import ImageError, ModelError
+from moorelens.runs.manifest import MANIFEST, decode_manifest
 from moorelens.saliency.images.decoding import Unreadable, decode
 from moorelens.saliency.images.models import ImageModel
 
@@ -111,19 +112,28 @@ def file_bytes(path: Path) -> bytes:
 
 
 def picture_files(folder: Path) -> list[str]:
-    """Return the names of all files below `folder`, as `sub/name`, sorted; without hidden ones and linked folders.
+    """Return the names of all files below `folder`, as `sub/name`, sorted.
+
+    Hidden ones, linked folders and run folders are left out: what was made of pictures is not explained in turn.
 
     Raises `ImageError` where the folder cannot be read.
     """
     problems: list[OSError] = []
     names: list[str] = []
     for parent, folders, files in os.walk(folder, onerror=problems.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_run(Path(parent) / name))
         below = Path(parent).relative_to(folder)
         names += [(below / name).as_posix() for name in files if not name.startswith(".")]
     if problems and not names:
         raise ImageError(f"A folder of pictures is read, and {folder} is not ({problems[0].strerror}): check its mode.")
     return sorted(names)
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return decode_manifest((folder / MANIFEST).read_bytes()) is not None
+    except OSError:
+        return False
 
 
 def check_found(folder: Path, count: int, skipped: list[Skipped]) -> None:
