@@ -17,8 +17,6 @@ from moorelens.saliency.igos_variants import Method, Plan, mask_size, plan_of
 from moorelens.saliency.masks import MaskOperator, Upsampler, cells
 from moorelens.saliency.smoothness import edges_of
 
-_LEAST_GAP = 0.01  # of |f(x)|: what scores are divided by is not smaller
-
 
 class IGOS(WorkingExplainer[IGOSConfig]):
     """I-GOS (qi2020igos): the mask of least area that lowers the score most, on the whole way to it.
@@ -26,9 +24,10 @@ class IGOS(WorkingExplainer[IGOSConfig]):
     One optimiser for the three methods, over their list of terms (`igos_terms`). Rows are optimised apart, in one
     batch; a row leaves it once its masks stand still. Vectors have one entry of the mask a feature, and no roughness.
 
-    Diagnostics: `masks (B, k, ...)` (for iGOS++ deletion and insertion), `iterations (B,)`, and of each iteration, NaN
-    after the row's last, `loss`, `score`, `l1`, `tv`, `step` (B, iterations + 1); `path_forwards` and
-    `search_forwards`: rows through the model for gradients and for the line search.
+    Diagnostics: `masks (B, k, ...)` (for iGOS++ deletion and insertion), `iterations (B,)`, `weight (B,)`: the l1 that
+    they ran under, which `ours` lowers where nothing would be hidden; of each iteration, NaN after the row's last,
+    `loss`, `score`, `l1`, `tv`, `step` (B, iterations + 1); `path_forwards` and `search_forwards`: rows through the
+    model for gradients and for the line search.
     """
 
     method: ClassVar[Method] = "igos"
@@ -38,7 +37,7 @@ class IGOS(WorkingExplainer[IGOSConfig]):
     def explain(self, work: Work) -> Attribution:
         """Return keep masks; see `Explainer.attribute`."""
         config, x = self.config, work.x
-        size = mask_size(config.size, tuple(x.shape[1 if x.ndim == 2 else 2 :]))
+        size = mask_size(config.size, tuple(x.shape[1 if x.ndim == 2 else 2 :]), self.method)
         objective = objective_of(work, config, plan_of(config, self.method, size), self.method)
         run = optimised(objective, first_masks(objective, config, size), config, generator=work.generator)
         large = torch.stack([enlarged(objective.operator, run.best[:, k]) for k in range(objective.count)])
@@ -50,7 +49,13 @@ class IGOS(WorkingExplainer[IGOSConfig]):
             method=self.method,
             config=config,
             values=values[:, 0] if x.ndim == 4 else values,
-            diagnostics={"masks": run.best, "iterations": run.iterations, **run.history, **run.forwards},
+            diagnostics={
+                "masks": run.best,
+                "iterations": run.iterations,
+                "weight": run.l1,
+                **run.history,
+                **run.forwards,
+            },
         )
 
 
@@ -71,7 +76,8 @@ def objective_of(work: Work, config: IGOSConfig, plan: Plan, method: Method) -> 
     image = work.x.ndim == 4
     scale, spread = torch.ones_like(work.f_x), torch.ones_like(work.f_x)
     if plan.relative:
-        gap = (work.f_x - work.f_b).abs().clamp_min(_LEAST_GAP * work.f_x.abs())
+        # What is too little to explain is not blown up: its rounding errors would be, too.
+        gap = (work.f_x - work.f_b).abs().maximum(config.min_gap * work.f_x.abs())
         scale = 1 / torch.where(gap > 0, gap, 1.0)
         spread = work.x.flatten(1).std(dim=1, correction=0)
     edges = None

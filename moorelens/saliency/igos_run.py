@@ -10,7 +10,7 @@ from torch import Tensor
 from moorelens.saliency.config import IGOSConfig
 from moorelens.saliency.igos_search import STRIDE, Move, Parts, Position, accelerated, backtracked, measure
 from moorelens.saliency.igos_terms import Objective
-from moorelens.saliency.igos_variants import SHRINK
+from moorelens.saliency.igos_variants import HIDDEN, RELAXED, SHRINK
 
 _SEEDS = 2**48
 _MOVED = {7: (0.001, 10.0), 12: (0.01, 5.0)}  # of 15 iterations: l1 is divided where the score moved no further
@@ -19,10 +19,11 @@ _HISTORY = ("loss", "score", "l1", "tv", "step")
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The masks (B, k, ...) that are returned, how many iterations each row took, and what happened in each."""
+    """The masks (B, k, ...) that are returned, how many iterations each row took under which l1, and their history."""
 
     best: Tensor
     iterations: Tensor
+    l1: Tensor
     history: dict[str, Tensor]
     forwards: dict[str, int]
 
@@ -40,6 +41,7 @@ class _State:
         self.history = {name: masks.new_full((count, plan.iterations + 1), torch.nan) for name in _HISTORY}
         self.schedule = schedule_of(config.l1_schedule, plan.iterations)
         self.l1 = masks.new_full((count,), plan.l1)
+        self.start = masks.clone()
         self.best, self.least = masks.clone(), masks.new_full((count,), torch.inf)
         self.forwards = {"path_forwards": 0, "search_forwards": 0}
 
@@ -56,24 +58,49 @@ class _State:
         self.best[better] = self.masks[better]
         self.least[rows] = torch.minimum(self.least[rows], final)
 
+    def restart(self, rows: Tensor) -> None:
+        """Let `rows` begin again, with hiding at a lower price."""
+        self.active = rows
+        self.l1[rows] /= RELAXED
+        self.masks[rows], self.point[rows], self.first[rows] = self.start[rows], self.start[rows], self.plan.step0
+        self.iterations[rows], self.least[rows] = 0, torch.inf
+        for values in self.history.values():
+            values[rows] = torch.nan
+
 
 def optimised(objective: Objective, masks: Tensor, config: IGOSConfig, *, generator: torch.Generator) -> Run:
-    """Move `masks (B, k, ...)` from where they are, all rows at once; noise is drawn once an iteration for all rows."""
-    state = _State(objective, masks, config)
-    for iteration in range(objective.plan.iterations):
-        seed = int(torch.randint(_SEEDS, (1,), generator=generator))
-        at, here = _position(state, iteration, seed)
-        state.visit(at.rows, iteration, here, at.l1)
-        move = _moved(state, at, here, iteration)
-        state.masks[at.rows] = move.masks
-        state.history["step"][at.rows, iteration] = move.steps
-        state.visit(at.rows, iteration + 1, move.parts, at.l1)
-        state.iterations[at.rows] += 1
-        change = (move.masks - at.masks).abs().flatten(1).amax(dim=1)
-        state.active = at.rows[change >= objective.plan.tolerance]
-        if len(state.active) == 0:
+    """Move `masks (B, k, ...)` from where they are, all rows at once; noise is drawn once an iteration for all rows.
+
+    Rows in which nothing is hidden in the end begin again with l1 divided by `RELAXED`, `plan.relaxations` times.
+    """
+    state, plan = _State(objective, masks, config), objective.plan
+    # All at once: what a row is given must not depend on how long others take.
+    seeds = torch.randint(_SEEDS, (plan.relaxations + 1, plan.iterations), generator=generator).tolist()
+    for of_pass in seeds:
+        for iteration, seed in enumerate(of_pass):
+            _iterate(state, iteration, seed)
+            if len(state.active) == 0:
+                break
+        hidden = (1 - state.best.prod(dim=1)).flatten(1).amax(dim=1)
+        empty = torch.nonzero(hidden < HIDDEN)[:, 0]
+        if len(empty) == 0 or of_pass is seeds[-1]:
             break
-    return Run(best=state.best, iterations=state.iterations, history=state.history, forwards=state.forwards)
+        state.restart(empty)
+    return Run(
+        best=state.best, iterations=state.iterations, l1=state.l1, history=state.history, forwards=state.forwards
+    )
+
+
+def _iterate(state: _State, iteration: int, seed: int) -> None:
+    at, here = _position(state, iteration, seed)
+    state.visit(at.rows, iteration, here, at.l1)
+    move = _moved(state, at, here, iteration)
+    state.masks[at.rows] = move.masks
+    state.history["step"][at.rows, iteration] = move.steps
+    state.visit(at.rows, iteration + 1, move.parts, at.l1)
+    state.iterations[at.rows] += 1
+    change = (move.masks - at.masks).abs().flatten(1).amax(dim=1)
+    state.active = at.rows[change >= state.plan.tolerance]
 
 
 def schedule_of(factors: tuple[float, ...], iterations: int) -> list[float]:

@@ -110,7 +110,8 @@ class TestTheLoss:
 
     def test_is_what_the_line_search_compares_and_never_rises(self, method: str) -> None:
         found = objective(method)
-        masks, rows, weight = masks_of(found), torch.arange(2), torch.ones(2, dtype=torch.float64)
+        masks, rows = masks_of(found), torch.arange(2)
+        weight = torch.full((2,), found.plan.l1, dtype=torch.float64)
         base, direction = fast_loss(found, masks, noise_seed=5)
         compared, here = measure(found, masks, rows, l1=weight, seed=5)
         assert torch.allclose(compared, base), "the same loss, under the same noise"
@@ -119,7 +120,7 @@ class TestTheLoss:
         after, _ = fast_loss(found, move.masks, noise_seed=5)
         assert (after < base).all() and (move.steps > 0).all()
         assert move.masks.min() >= 0 and move.masks.max() <= 1
-        assert torch.allclose(move.parts.score + move.parts.l1 + found.plan.l2 * move.parts.tv, after)
+        assert torch.allclose(move.parts.score + weight * move.parts.l1 + found.plan.l2 * move.parts.tv, after)
 
     def test_falls_from_iteration_to_iteration_without_noise(self, method: str) -> None:
         x, target = images(3), torch.tensor([0, 3, 1])
@@ -133,7 +134,7 @@ class TestTheLoss:
     def test_rows_do_not_depend_on_their_batch_and_leave_it_one_by_one(self, method: str) -> None:
         """With targets, baselines and sizes of steps of their own; each pays for its own iterations alone."""
         x, b, target = images(5), images(5, seed=1), torch.tensor([0, 3, 1, 1, 2])
-        explainer = make_explainer(method, size=5, steps=3, iterations=5, tolerance=0.02)
+        explainer = make_explainer(method, size=5, steps=3, iterations=5, tolerance=0.02, l1=2.0)
         found = explainer.attribute(x, class_score(small_cnn(), target), other(b), generator=seed(4))
         iterations = found.diagnostics["iterations"]
         assert found.diagnostics["path_forwards"] == 3 * len(TERMS[method]) * int(iterations.sum())  # type: ignore[index]
@@ -159,7 +160,7 @@ class TestTheLoss:
         terms, score = len(TERMS[method]), BoundScore(function=function)  # type: ignore[index]
         for variant in ("ours", "nag"):
             seen.clear()
-            explainer = make_explainer(method, size=4, iterations=1, steps=7, variant=variant)
+            explainer = make_explainer(method, size=4, iterations=1, steps=7, variant=variant, l1=1.0)
             found = explainer.attribute(images(3), score, constant(0.3), max_batch=8)
             assert found.diagnostics["path_forwards"] == found.n_backward == 3 * 7 * terms
             searched = found.diagnostics["search_forwards"]
@@ -168,7 +169,7 @@ class TestTheLoss:
             assert max(seen) <= 8 and found.diagnostics["iterations"].tolist() == [1, 1, 1]
 
     def test_another_seed_gives_another_map(self, method: str) -> None:
-        explainer = make_explainer(method, size=4, iterations=2, steps=3)
+        explainer = make_explainer(method, size=4, iterations=2, steps=3, step0=2.0)
         maps = [
             explainer.attribute(images(1), class_score(small_cnn(), 0), constant(0.3), generator=seed(number)).values
             for number in (1, 1, 2)
@@ -176,11 +177,15 @@ class TestTheLoss:
         assert torch.equal(maps[0], maps[1]) and not torch.equal(maps[0], maps[2])
 
     def test_scores_are_measured_in_shares_of_their_gap(self, method: str) -> None:
-        model = small_cnn()
+        weights = torch.rand(3, 12, 10, generator=seed(2))
+
+        def score(x: Tensor) -> Tensor:
+            return (x * weights).flatten(1).sum(dim=1) / 100
+
         explainer = make_explainer(method, size=4, iterations=3, steps=3)
-        plain = explainer.attribute(images(2), lambda x: model(x)[:, 0], constant(0.3))
-        scaled = explainer.attribute(images(2), lambda x: 50 * model(x)[:, 0] + 7, constant(0.3))
-        assert torch.allclose(plain.values, scaled.values, atol=1e-3)
+        plain = explainer.attribute(images(2), score, constant(0.0))
+        scaled = explainer.attribute(images(2), lambda x: 50 * score(x) + 7, constant(0.0))
+        assert torch.allclose(plain.values, scaled.values, atol=1e-3) and plain.explainable.all()
 
     def test_the_brightest_patch_is_found(self, method: str) -> None:
         """spec-saliency 14.2 on patch-OR: any one patch suffices, and one is bright."""
@@ -292,7 +297,11 @@ def released(found: Objective, config: IGOSConfig) -> Tensor:
 
 class TestSettings:
     def test_masks_have_any_resolution_up_to_that_of_the_input(self) -> None:
-        assert mask_size(None, (56, 56)) == (28, 28) and mask_size(None, (10, 8)) == (10, 8)
+        assert (
+            mask_size(None, (56, 56)) == (28, 28)
+            and mask_size(None, (224, 112), "igos++") == (56, 28)
+            and mask_size(None, (10, 8)) == (10, 8)
+        )
         assert mask_size(None, (210, 160)) == (28, 21) and mask_size(7, (80, 160)) == (4, 7)
         assert mask_size((3, 5), (9, 14)) == (3, 5) and mask_size(None, (4,)) == (4,)
         for size, shape in ((13, (12, 12)), ((3, 20), (12, 12)), (7, (4,))):
@@ -330,14 +339,31 @@ class TestSettings:
         assert schedule_of((1.0,), 3) == [1, 1, 1]
         assert schedule_of((10.0, 1.0), 4) == pytest.approx([10, 7, 4, 1])
         assert schedule_of((4.0, 2.0, 0.0), 5) == pytest.approx([4, 3, 2, 1, 0])
-        found = make_explainer("igos", size=4, iterations=3, steps=2, l1_schedule=(9.0, 1.0), noise=0.0).attribute(
-            images(1), class_score(small_cnn(), 0), constant(0.3)
-        )
+        found = make_explainer(
+            "igos", size=4, iterations=3, steps=2, l1=1.0, l1_schedule=(9.0, 1.0), noise=0.0
+        ).attribute(images(1), class_score(small_cnn(), 0), constant(0.3))
         history = {name: found.diagnostics[name][0] for name in ("loss", "score", "l1", "tv")}
         done = int(found.diagnostics["iterations"][0])
         expected = [9.0, 5.0, 1.0, 1.0][: done + 1]
-        weights = (history["loss"] - history["score"] - 20 * history["tv"])[: done + 1]
+        l2 = plan_of(IGOSConfig(), "igos", (4, 3)).l2
+        weights = (history["loss"] - history["score"] - l2 * history["tv"])[: done + 1]
         assert torch.allclose(weights, torch.tensor(expected) * history["l1"][: done + 1], atol=1e-5)
+
+    def test_a_cause_too_large_for_its_price_is_found_at_a_lower_one(self) -> None:
+        """Half of the picture decides: at l1 = 12 hiding it costs more than it takes away; a given l1 is kept."""
+        x = torch.cat([torch.ones(2, 1, 8, 4), torch.zeros(2, 1, 8, 4)], dim=3)
+        x[1, :, :, 1:] = 0.0
+
+        def score(points: Tensor) -> Tensor:
+            return points[:, 0, :, :4].flatten(1).mean(dim=1).clamp(0, 1)
+
+        found = make_explainer("igos++", steps=4).attribute(x, score, constant(0.0))
+        kept = make_explainer("igos++", steps=4, l1=12.0).attribute(x, score, constant(0.0))
+        assert (found.saliency()[0, :, :3] > 0.5).all() and (kept.saliency()[0] < 0.5).all()
+        assert found.diagnostics["weight"].tolist()[0] < 12 and kept.diagnostics["weight"].tolist() == [12, 12]
+        alone = make_explainer("igos++", steps=4).attribute(x[1:], score, constant(0.0))
+        assert torch.allclose(alone.values[0], found.values[1], atol=1e-4)
+        assert alone.diagnostics["weight"][0] == found.diagnostics["weight"][1]
 
     def test_a_run_may_start_from_a_hidden_cell(self) -> None:
         config = IGOSConfig(start=(2, 1), start_depth=0.75)
