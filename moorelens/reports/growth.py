@@ -185,8 +185,20 @@ def plot(title: str, steps: Sequence[int], series: dict[str, list[float | None]]
     for step in (0, last):
         parts.append(_label(at(step, low)[0], top + height + 16, count(step), SOFT, "middle"))
     parts += _lines(steps, series, at, right=left + width, middle=top + height / 2)
+    told = [f"{name.replace('_', ' ')} {_ends(values)}" for name, values in series.items() if _known(values)]
+    label = f'role="img" aria-label="{escape(title)}: {escape("; ".join(told), quote=True)}."'
     box = f"0 0 {left + width + 150:g} {top + height + 22:g}"
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" role="img">{"".join(parts)}</svg>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}" {label}>{"".join(parts)}</svg>'
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _ends(values: Sequence[float | None]) -> str:
+    """Return from which to which value a line goes."""
+    known = _known(values)
+    return f"from {number(known[0])} to {number(known[-1])}"
 
 
 def _lines(

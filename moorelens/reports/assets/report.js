@@ -314,8 +314,8 @@
   const name = (node) => (states()[node] ? `${states()[node].word} (${states()[node].label})` : "start");
 
   function unmark() {
-    all(".chosen, .near").forEach((node) => node.classList.remove("chosen", "near"));
-    all(".choosing").forEach((svg) => svg.classList.remove("choosing"));
+    all(".chosen, .near, .beside").forEach((node) => node.classList.remove("chosen", "near", "beside"));
+    all(".choosing").forEach((svg) => svg.classList.remove("choosing", "crowded"));
   }
 
   function clear() {
@@ -338,9 +338,14 @@
     const node = document.getElementById(id);
     node?.classList.add("chosen");
     node?.closest("svg").classList.add("choosing");
+    let beside = 0;
     for (const [edge, ends] of Object.entries(edges())) {
-      if (ends.from === id || ends.to === id) document.getElementById(edge)?.classList.add("near");
+      if (ends.from !== id && ends.to !== id) continue;
+      document.getElementById(edge)?.classList.add("near");
+      document.getElementById(ends.from === id ? ends.to : ends.from)?.classList.add("beside");
+      beside += 1;
     }
+    node?.closest("svg").classList.toggle("crowded", beside > 24);
     if (bring) mind(id);
     describeState(id);
     drawStrip();
@@ -355,6 +360,7 @@
     const arrow = document.getElementById(id);
     arrow?.classList.add("near");
     arrow?.closest("svg").classList.add("choosing");
+    [edges()[id].from, edges()[id].to].forEach((end) => document.getElementById(end)?.classList.add("beside"));
     if (data.views[place].base !== null) mind(id);
     describeEdge(id);
     drawStrip();

@@ -12,6 +12,7 @@ import pytest
 
 from moorelens.reports.comparison import render_comparison
 from moorelens.reports.data import ReportData
+from moorelens.reports.growth import Growth, Stage, render_growth
 from moorelens.reports.html import render_html
 
 pytestmark = pytest.mark.e2e
@@ -126,6 +127,29 @@ def test_axe_finds_no_barrier_in_a_comparison(
     found = Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_training_report_opens_on_a_phone_without_a_barrier(
+    browser: Any, cart_pole: ReportData, tmp_path: Path
+) -> None:
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        missing("axe is not installed: pip install axe-playwright-python")
+    stages = [
+        Stage(growth=Growth(steps=100 * place, states=place, symbols=2, policy=9.0, machine=8.0), svg=view.svg)
+        for place, view in enumerate(cart_pole.views, start=1)
+    ]
+    file = tmp_path / "growth.html"
+    file.write_bytes(render_growth(stages, policy="PPO", env="CartPole-v1", settings=""))
+    page = browser.new_context(bypass_csp=True, viewport={"width": 390, "height": 900}).new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto(file.as_uri())
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not complaints
 
 
 def test_a_state_answers_mouse_and_keyboard(browser: Any, cart_pole: ReportData, tmp_path: Path) -> None:
