@@ -12,7 +12,7 @@ _STUDY = "moorelens.cli.image_study"
 METHODS: dict[str, Verb] = {
     "igos": Verb("a small mask that takes the answer away", "", f"{_EXPLAIN}:igos"),
     "igos+": Verb("one that is also enough by itself", "", f"{_EXPLAIN}:igos_plus"),
-    "igos++": Verb("two masks, one for each; the sharpest maps", "", f"{_EXPLAIN}:igos_plus_plus"),
+    "igos++": Verb("two masks, one for each, and what they share", "", f"{_EXPLAIN}:igos_plus_plus"),
     "gradcam": Verb("the channels of a layer; cheap and coarse", "", f"{_EXPLAIN}:gradcam"),
     "ig": Verb("integrated gradients; adds up to the score", "", f"{_EXPLAIN}:ig"),
     "rise": Verb("random masks; the model is a black box", "", f"{_EXPLAIN}:rise"),

@@ -34,12 +34,16 @@ _SHOWN = 360  # pixels of the page that a picture's longer side takes at least
 
 @dataclass(frozen=True, kw_only=True)
 class PageLayers:
-    """PNGs of one size: the picture, the baseline, the map in colours, and each pixel's step as 256 red + green."""
+    """PNGs of one size: the picture, the baseline, the map in colours, and each pixel's step as 256 red + green.
+
+    `outline`: of what is known to decide the class, on nothing.
+    """
 
     picture: bytes
     hidden: bytes
     heat: bytes
     steps: bytes
+    outline: bytes | None = None
 
 
 def render_image(found: Explanation, layers: PageLayers, *, up: str | None = None) -> bytes:
@@ -62,6 +66,7 @@ def render_image(found: Explanation, layers: PageLayers, *, up: str | None = Non
         facts=facts(found),
         answers=answers(found),
         picture={name: _base64(getattr(layers, name)) for name in ("picture", "hidden", "heat", "steps")},
+        outline=None if layers.outline is None else _base64(layers.outline),
         width=round(found.picture.shown_width * factor),
         height=round(found.picture.shown_height * factor),
         coarse=factor > 1,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -56,6 +58,18 @@ def test_each_method_has_a_help_page(
         assert option in shell.out
     assert ("--size" in shell.out) == (method in ("igos", "igos+", "igos++", "rise"))
     assert max(map(len, shell.out.splitlines()[1:])) <= 80
+
+
+@pytest.mark.parametrize(
+    "arguments", [["image", "--help"], ["image", "igos++", "--help"], ["image", "ig", "--steps", "0"]]
+)
+def test_help_and_mistakes_load_nothing_heavy(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "moorelens", *arguments], capture_output=True, text=True, check=False
+    )
+    loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+    assert "moorelens" in loaded
+    assert not loaded & {"torch", "gymnasium", "PIL", "numpy", "sklearn"}
 
 
 def test_one_picture_is_answered_in_words_and_files(

@@ -123,7 +123,7 @@ def layers() -> PageLayers:
     heat[3:6, 3:6] = (255, 120, 0, 220)
     steps = np.zeros((SIDE, SIDE, 3), np.uint8)
     steps[..., 1] = 1 + np.arange(SIDE) * STEPS // SIDE
-    return PageLayers(picture=png(red), hidden=png(hidden), heat=png(heat), steps=png(steps))
+    return PageLayers(picture=png(red), hidden=png(hidden), heat=png(heat), steps=png(steps), outline=png(heat))
 
 
 def png(pixels: np.ndarray) -> bytes:

@@ -19,6 +19,7 @@ SIDE, THUMB = 448, 96  # pixels of an overlay's longer side at least, and of a t
 # From what matters little to what matters most: in favour of the class, and against it.
 _FOR = ((120, 20, 0), (255, 110, 0), (255, 228, 90))
 _AGAINST = ((0, 30, 110), (20, 130, 220), (140, 225, 255))
+_OUTLINE = (0, 230, 255, 255)
 _CLEAREST = 99.5  # percentile of a signed map that is drawn at full strength: single pixels would dim all others
 
 
@@ -46,7 +47,7 @@ def draw_layers(measured: Measured, raw: Tensor) -> Layers:
     return Layers(
         picture=png(Image.fromarray(picture)),
         hidden=png(Image.fromarray(as_rgb(measured.hidden))),
-        heat=png(Image.fromarray(heat, "RGBA")),
+        heat=png(Image.fromarray(heat)),
         steps=png(Image.fromarray(parts)),
         overlay=png(enlarged(overlaid(picture, heat, strength=1.0 if measured.explanation.explainable else DOUBTFUL))),
     )
@@ -74,6 +75,16 @@ def heat_of(saliency: Tensor, facts: MapFacts) -> Bytes:
 def _ramp(strength: npt.NDArray[np.float64], stops: tuple[tuple[int, int, int], ...]) -> npt.NDArray[np.float64]:
     places = np.linspace(0, 1, len(stops))
     return np.stack([np.interp(strength, places, [stop[channel] for stop in stops]) for channel in range(3)], axis=2)
+
+
+def outline_of(truth: Tensor) -> bytes:
+    """Return the PNG of the edge of a mask (H, W) bool: its own pixels that touch others, the rest transparent."""
+    mask = truth.numpy().astype(bool)
+    padded = np.pad(mask, 1)
+    inside = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    colours = np.zeros((*mask.shape, 4), dtype=np.uint8)
+    colours[mask & ~inside] = _OUTLINE
+    return png(Image.fromarray(colours))
 
 
 def overlaid(picture: Bytes, heat: Bytes, *, strength: float = 1.0) -> Image.Image:

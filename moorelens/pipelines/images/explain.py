@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from moorelens.pipelines.images.config import ImageConfig, settings_of
-from moorelens.pipelines.images.drawing import draw_layers, thumbnail
+from moorelens.pipelines.images.drawing import draw_layers, outline_of, thumbnail
 from moorelens.pipelines.images.job import ImageJob, Source, open_image_job
 from moorelens.pipelines.images.measuring import measure, model_facts
 from moorelens.pipelines.images.summing import summary_csv, summary_of
@@ -111,7 +111,13 @@ def explained_files(job: ImageJob, source: Source, *, up: str | None) -> dict[st
     measured = measure(job, sample)
     layers = draw_layers(measured, sample.picture.raw)
     explanation = measured.explanation
-    page = PageLayers(picture=layers.picture, hidden=layers.hidden, heat=layers.heat, steps=layers.steps)
+    page = PageLayers(
+        picture=layers.picture,
+        hidden=layers.hidden,
+        heat=layers.heat,
+        steps=layers.steps,
+        outline=None if sample.truth is None else outline_of(sample.truth),
+    )
     return {
         EXPLANATION: encode_image(explanation),
         MAP: measured.attribution.to_bytes(),

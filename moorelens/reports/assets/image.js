@@ -9,6 +9,8 @@
   };
   opacity.addEventListener("input", fade);
   fade();
+  const outlined = byId("outlined");
+  if (outlined) outlined.addEventListener("change", () => { byId("outline").hidden = !outlined.checked; });
 
   const canvas = byId("tried"), context = canvas.getContext("2d", { willReadFrequently: true });
   const step = byId("step"), reading = byId("reading"), stepSaid = byId("step-said");

@@ -19,6 +19,7 @@ from torch.nn import functional
 from moorelens.errors import ImageError, ModelFailure, OptionError, RunFolderError
 from moorelens.pipelines.images import explain
 from moorelens.pipelines.images.config import METHODS, ImageConfig, image_out, settings_of, size_of
+from moorelens.pipelines.images.drawing import outline_of
 from moorelens.pipelines.images.explain import FILES, run_image
 from moorelens.pipelines.images.samples import folder_names
 from moorelens.reports.schema import load_schema
@@ -294,6 +295,16 @@ def test_the_overlay_and_the_steps_are_those_of_the_map(folder: Path, tmp_path: 
     saliency = Attribution.from_bytes((tmp_path / "run/attribution.npz").read_bytes()).saliency()[0]
     assert bool((warmth[saliency > 0.5 * saliency.max()] > 60).all())
     assert float(warmth[saliency <= 0].abs().max()) < 1
+
+
+def test_an_outline_is_the_edge_of_the_truth() -> None:
+    truth = torch.zeros(6, 7, dtype=torch.bool)
+    truth[1:5, 0:4] = True
+    alpha = np.asarray(Image.open(io.BytesIO(outline_of(truth))))[..., 3]
+    expected = np.zeros((6, 7), bool)
+    expected[1:5, 0:4] = True
+    expected[2:4, 1:3] = False
+    assert ((alpha > 0) == expected).all()
 
 
 def test_a_folder_name_is_fit_for_any_file_system() -> None:

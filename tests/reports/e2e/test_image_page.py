@@ -112,6 +112,9 @@ def test_the_map_fades(browser: Any, tmp_path: Path) -> None:
     page.get_by_role("slider", name="Map over picture").fill("30")
     assert page.evaluate("getComputedStyle(document.getElementById('heat')).opacity") == "0.3"
     assert page.locator("#opacity-said").inner_text() == "30\u202f%"
+    assert page.locator("#outline").is_visible()
+    page.get_by_label("Outline of what was planted").uncheck()
+    assert not page.locator("#outline").is_visible()
     faint = opened(browser, unexplainable(), tmp_path).page
     assert faint.evaluate("getComputedStyle(document.getElementById('heat')).opacity") == "0.4"
 
