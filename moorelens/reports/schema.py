@@ -14,6 +14,7 @@ import msgspec
 
 from moorelens.reports.data import ReportData
 from moorelens.reports.evaluation import Evaluation
+from moorelens.reports.growth import Training
 from moorelens.reports.image import Explanation, ImagesSummary
 from moorelens.reports.pruning import Pruning
 from moorelens.reports.study import CountSummary, CrosstestSummary
@@ -25,6 +26,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "report-data": ReportData,
     "evaluation": Evaluation,
     "pruning": Pruning,
+    "growth": Training,
     "image": Explanation,
     "images": ImagesSummary,
     "sag": SAG,

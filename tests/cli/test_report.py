@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import jsonschema
 import msgspec
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from moorelens.fsm.automata.exchange.machine_json import encode_machine
 from moorelens.reports.data import encode_report_data
 from moorelens.reports.growth import Growth, Training
 from moorelens.reports.html import render_html
+from moorelens.reports.schema import load_schema
 from tests.reports.samples import cart_pole_report
 
 
@@ -72,6 +74,7 @@ def test_a_training_is_reported_from_its_folder(
     training: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    jsonschema.validate(json.loads((training / "growth.json").read_text()), load_schema("growth"))
     assert main(["report", str(training)]) == 0
     assert capsys.readouterr().out.split() == ["growth-report.html", "growth-report.pdf"]
     page = (tmp_path / "growth-report.html").read_text("utf-8")

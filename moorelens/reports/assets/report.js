@@ -371,8 +371,11 @@
     return kept.length ? make("section", {}, make("h4", {}, title), ...kept) : null;
   }
   function fill(...children) {
+    // Who follows a link of the panel by keyboard stays in it.
+    const inside = panel.contains(document.activeElement) && document.activeElement !== panel;
     panel.replaceChildren(...children.filter((child) => child));
     panel.scrollTop = 0;
+    if (inside) panel.focus({ preventScroll: true });
   }
   const closer = () => link("close", () => { clear(); panel.focus(); }, { class: "link close" });
   const entry = (place) => player && player.numbers.has(place[0])

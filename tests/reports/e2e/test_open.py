@@ -167,6 +167,29 @@ def test_a_state_answers_mouse_and_keyboard(browser: Any, cart_pole: ReportData,
     assert visit.quiet()
 
 
+def test_the_machine_is_walked_by_keyboard_alone(browser: Any, large: ReportData, tmp_path: Path) -> None:
+    visit = Visit(browser, large, tmp_path, viewport={"width": 1300, "height": 900})
+    page = visit.page
+    page.get_by_role("searchbox").focus()
+    page.keyboard.type("m5")
+    page.keyboard.press("Enter")
+    assert "(M5)" in visit.panel.locator("h3").inner_text()
+    # From the search through the zoom buttons, the switch and the drawing into the panel, and on to another state.
+    for _ in range(300):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.closest('#panel .ways') !== null"):
+            break
+    label = page.evaluate("document.activeElement.textContent").split()[0]
+    page.keyboard.press("Enter")
+    assert f"({label})" in visit.panel.locator("h3").inner_text()
+    assert page.evaluate("document.activeElement.id") == "panel"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "close"
+    page.keyboard.press("Enter")
+    assert "Choose a state" in visit.panel.inner_text()
+    assert visit.quiet()
+
+
 def test_an_arrow_says_its_symbols_and_counts(browser: Any, cart_pole: ReportData, tmp_path: Path) -> None:
     visit = Visit(browser, cart_pole, tmp_path)
     edge = max(cart_pole.views[0].edges, key=lambda edge: edge.count)
