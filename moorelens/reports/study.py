@@ -118,8 +118,9 @@ class Transfer(Record, frozen=True, kw_only=True):
 class CrosstestSummary(Record, frozen=True, kw_only=True):
     """`summary.json` of `image crosstest`: `rows`, whose maps (models, random, truth); `head.models`, the judges.
 
-    `unexplainable`: pictures in which a model loses too little by the baseline for its map to mean anything; `shares`:
-    of the picture, for the curves; `landscape`: null for a single model; its similarity is that of insertion.
+    `unexplainable`: pictures in which a model loses too little by the baseline for its map to mean anything;
+    `compared`: those in which no model does; `shares`: of the picture, for the curves; `landscape`: of the similarity
+    by insertion. Without a compared picture `matrices` and `transfers` are empty and `landscape` is null.
     """
 
     format: Literal["moorelens.image-crosstest/1"] = CROSSTEST_FORMAT

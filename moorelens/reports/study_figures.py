@@ -118,8 +118,10 @@ def _cells(matrix: Matrix, rows: Sequence[str], names: Sequence[str], *, x: floa
     return parts
 
 
-def landscape_svg(found: Landscape, names: Sequence[str], *, paper: bool = True) -> str:
-    """Return the map of models: near each other where the maps of one serve the other."""
+def landscape_svg(found: Landscape | None, names: Sequence[str], *, paper: bool = True) -> str:
+    """Return the map of models: near each other where the maps of one serve the other; None: nothing was compared."""
+    if found is None:
+        return _svg([_text("no picture is compared", 12, 20)], 200, 32, title="No picture is compared", paper=paper)
     size, margin, left = 300.0, 30.0, 60.0
     reach = max([abs(value) for point in found.points for value in point] + [1e-9])
 

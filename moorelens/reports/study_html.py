@@ -78,6 +78,8 @@ _QUESTIONS = {
 def _count_findings(summary: CountSummary) -> list[tuple[str, str]]:
     names = [model.name for model in summary.head.models]
     found = []
+    if not summary.compared:
+        return [("What is compared?", "Nothing: no picture can be explained under every model.")]
     for measure in summary.measures:
         if measure.key not in _QUESTIONS:
             continue
@@ -100,6 +102,8 @@ def _count_findings(summary: CountSummary) -> list[tuple[str, str]]:
 
 
 def _crosstest_findings(summary: CrosstestSummary) -> list[tuple[str, str]]:
+    if not summary.compared:
+        return [("What is compared?", "Nothing: in every picture the map of some model means nothing.")]
     insertion = summary.matrices[0]
     names = [model.name for model in summary.head.models]
     random = [one for one in summary.transfers if one.map == "random"]
@@ -138,9 +142,11 @@ def _figures(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str, s
     if isinstance(summary, CountSummary):
         words = "Mean with its 95 % interval (mark and line), and median (stroke), of each model."
         return [("broad", measures_svg(summary, paper=False), words)] if summary.measures else []
+    if not summary.compared:
+        return []
     words = "Mean area, with its 95 % interval below it; a model's own map is framed."
     figures = [("broad", matrix_svg(summary, paper=False), words)]
-    if summary.landscape is not None:
+    if summary.landscape is not None and len(summary.head.models) > 1:
         names = [model.name for model in summary.head.models]
         found = summary.landscape
         words = "Models that serve each other lie near each other: the squared distance is twice the share of the area "
@@ -185,6 +191,7 @@ def _crosstest_words(summary: CrosstestSummary) -> _Words:
         ),
         limits=(
             "A map that serves its own model badly says as much about the explainer as about the model.",
+            "Pictures in which a model loses too little by the baseline for its map to mean anything are left out.",
             "Pictures that show a region in a blur are unlike what the models were trained on, the more so the "
             "smaller the region.",
             "A difference between two networks is one between these weights, not yet between their architectures.",

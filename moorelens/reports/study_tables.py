@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from moorelens.reports.format import count, number, share, signed, span
+from moorelens.reports.format import MINUS, count, number, share, signed, span
 from moorelens.reports.paper_tables import FOLDER, table_csv, table_latex, text
 from moorelens.reports.study import CountSummary, CrosstestSummary, Matrix, Measure
 from moorelens.reports.tables import Cell, Column, Table
@@ -161,7 +161,8 @@ def _crosstest_tables(summary: CrosstestSummary) -> list[_Made]:
         )
         for matrix in summary.matrices
     ]
-    return [*made, _relative(summary.matrices[0], summary.rows, names), _transfer_table(summary), _models(summary)]
+    made += [_relative(matrix, summary.rows, names) for matrix in summary.matrices[:1]]
+    return [*made, _transfer_table(summary), _models(summary)]
 
 
 def _relative(matrix: Matrix, rows: Sequence[str], names: Sequence[str]) -> _Made:
@@ -186,9 +187,9 @@ def _transfer_table(summary: CrosstestSummary) -> _Made:
             (
                 _words(one.judge),
                 _words(one.map),
-                Cell(text=signed(round(one.difference.mean, 4)), value=one.difference.mean),
-                _words(_between(one.difference)),
-                Cell(text=signed(round(one.median, 4)), value=one.median),
+                Cell(text=_signed_three(one.difference.mean), value=one.difference.mean),
+                _words(_between_three(one.difference)),
+                Cell(text=_signed_three(one.median), value=one.median),
                 Cell(text=p_text(one.p), value=one.p),
                 Cell(text=p_text(one.p_holm), value=one.p_holm),
             )
@@ -248,6 +249,16 @@ def _between(found: Estimate) -> str:
 
 def _three(value: float) -> str:
     return f"{value:.3f}"
+
+
+def _signed_three(value: float) -> str:
+    return f"{value:+.3f}".replace("-", MINUS)
+
+
+def _between_three(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return "\u2013"
+    return f"{found.low:.3f} to {found.high:.3f}".replace("-", MINUS)
 
 
 def p_text(value: float) -> str:

@@ -161,19 +161,16 @@ def _summary_stage(study: Study, config: Config) -> Stage:
         else:
             summary = crosstest_summary(head, from_parquet(context.read(RECORDS), CrossRecord), config)
             names = [model.name for model in head.models]
-            figures = {MATRIX: matrix_svg(summary)}
-            if summary.landscape is not None:
-                figures[LANDSCAPE] = landscape_svg(summary.landscape, names)
+            figures = {MATRIX: matrix_svg(summary), LANDSCAPE: landscape_svg(summary.landscape, names)}
         drawn = {name: svg.encode("utf-8") for name, svg in figures.items()}
         return {SUMMARY: encode_study(summary), **drawn, **study_table_files(summary)}
 
-    single = len(study.models.names) == 1
     return Stage(
         name="summary",
         run=run,
         config={"picked": msgspec.to_builtins(study.picked)},
         needs=(RECORDS,),
-        outputs=(SUMMARY, *(name for name in outputs if not (single and name == LANDSCAPE)), "tables/"),
+        outputs=(SUMMARY, *outputs, "tables/"),
     )
 
 

@@ -127,24 +127,27 @@ def _estimate(values: list[float] | list[int], seed: int) -> Estimate:
 
 
 def crosstest_summary(head: StudyHead, records: list[CrossRecord], config: CrosstestConfig) -> CrosstestSummary:
-    """Return the summary of a cross-test."""
+    """Return the summary of a cross-test; a picture whose map is noise under some model is compared under none."""
     names = [model.name for model in head.models]
     rows = [*names, RANDOM, *([TRUTH] if head.bundled else [])]
+    noise = {record.image for record in records if record.explainable is False}
     found: dict[tuple[str, str, str], list[CrossRecord]] = {}
     for record in records:
-        found.setdefault((record.mode, record.map, record.judge), []).append(record)
-    matrices = tuple(_matrix(found, mode, rows, names, config.seed) for mode in MODES)
-    areas = np.array([[cell.mean for cell in row] for row in matrices[0].area])
-    own = [found["insertion", name, name] for name in names]
+        if record.image not in noise:
+            found.setdefault((record.mode, record.map, record.judge), []).append(record)
+    matrices = tuple(_matrix(found, mode, rows, names, config.seed) for mode in MODES) if found else ()
+    own = [record for record in records if record.map == record.judge and record.mode == MODES[0]]
     return CrosstestSummary(
         head=head,
-        compared=head.correct,
+        compared=head.correct - len(noise),
         rows=tuple(rows),
         shares=records[0].shares,
         matrices=matrices,
-        transfers=_transfers(found, rows, names, config.seed),
-        unexplainable=tuple(sum(not record.explainable for record in one) for one in own),
-        landscape=landscape(similarity(areas[: len(names)])) if len(names) > 1 else None,
+        transfers=_transfers(found, rows, names, config.seed) if found else (),
+        unexplainable=tuple(sum(not one.explainable for one in own if one.map == name) for name in names),
+        landscape=landscape(similarity([[cell.mean for cell in row] for row in matrices[0].area[: len(names)]]))
+        if matrices
+        else None,
     )
 
 

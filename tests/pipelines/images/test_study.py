@@ -262,6 +262,21 @@ def test_nothing_to_explain_is_said_and_not_compared(tmp_path: Path) -> None:
     assert found.measures == ()
 
 
+def test_maps_that_mean_nothing_are_said_and_not_compared(tmp_path: Path) -> None:
+    found = cross(tmp_path / "run", settings={"size": 4, "stride": 4, "min_gap": 0.6})
+    assert found.compared == 0
+    assert found.unexplainable == (10, 10, 10)
+    assert (found.matrices, found.transfers, found.landscape) == ((), (), None)
+    assert b"means nothing" in (tmp_path / "run" / "report.html").read_bytes()
+
+
+def test_one_model_alone_is_studied_too(tmp_path: Path) -> None:
+    found = cross(tmp_path / "run", models="spots:either")
+    assert found.landscape is not None
+    assert found.landscape.points == ((0.0, 0.0),)
+    assert count(tmp_path / "count", models="spots:either").compared == 10
+
+
 def test_a_model_that_is_another_each_time_is_refused_by_the_work(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="whenever it is opened"):
         count(tmp_path / "run", models="spots:either,spots:drifting")
