@@ -168,6 +168,13 @@ def _truth(found: Explanation) -> Answer:
         )
     level: Level = "good" if truth.hit and truth.mass > 2 * truth.area else "mixed" if truth.hit else "poor"
     word = {"good": "yes", "mixed": "in part", "poor": "no"}[level]
+    if level == "poor" and truth.right and found.explainable:
+        passed = {_deletion(found).level, _insertion(found).level} == {"good"}
+        text += (
+            " What the map marks passes both tests above, so it is the model that looks elsewhere."
+            if passed
+            else " Whether the model or the map looks elsewhere, the tests above do not settle."
+        )
     return Answer(key="truth", question=question, level=level, word=word, text=text)
 
 

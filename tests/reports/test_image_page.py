@@ -8,6 +8,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 
+import msgspec
 import pytest
 
 from moorelens.reports.image import Explanation, decode_explanation, encode_image
@@ -56,6 +57,13 @@ def test_what_cannot_be_explained_is_said_first_and_nothing_is_judged() -> None:
     said = by_key(found)
     assert (said["gap"].level, said["deletion"].level, said["insertion"].level) == ("poor", "unknown", "unknown")
     assert 'class="heat doubtful"' in page(found)
+
+
+def test_a_map_beside_the_cause_says_whose_fault_that_is() -> None:
+    off = msgspec.structs.replace(explanation().truth, mass=0.02, hit=False)
+    assert "it is the model that looks elsewhere" in by_key(explanation(truth=off))["truth"].text
+    doubtful = explanation(truth=off, insertion=explanation().deletion)
+    assert "do not settle" in by_key(doubtful)["truth"].text
 
 
 def test_a_picture_that_speaks_against_the_class_is_told_from_one_that_says_nothing() -> None:

@@ -81,7 +81,7 @@ class IGOSImageConfig(ImageConfig, frozen=True, kw_only=True, forbid_unknown_fie
     """`igos`, `igos+`, `igos++`: masks that an optimiser finds."""
 
     size: str | None = None
-    """Cells of the mask, such as 7, 28 or 28x20; else 28, and never more than the picture has pixels."""
+    """Cells of the mask, such as 7, 28 or 28x20; else 28 for igos, 56 for the others; at most its pixels."""
     variant: Literal["ours", "2019", "2021", "nag"] = "ours"
     """ours, one of the two released versions (2019, 2021), or nag (the released one without a line search)."""
     iterations: int | None = None
