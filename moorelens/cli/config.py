@@ -90,7 +90,7 @@ class DiffConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """`diff`: two machine files."""
 
     first: str
-    """A machine.json."""
+    """A machine.json or reduced.json."""
     second: str
     """Another one."""
     match: Literal["auto", "code", "word", "shape"] = "auto"

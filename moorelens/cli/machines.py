@@ -71,7 +71,7 @@ def minimize(arguments: list[str]) -> int:
 
 def diff(arguments: list[str]) -> int:
     """Run `moorelens diff`; two machines that differ are a result, not a failure."""
-    description = "Say where two machines differ; a reduced one is compared as the machine it stands for."
+    description = "Say where two machines differ; a reduced one stands for its machine."
     config, output = parse(DiffConfig, arguments, verb="diff", description=description)
     given = [(name, read_any_machine(name)) for name in (config.first, config.second)]
     first, second = (_expanded(machine) for _, machine in given)

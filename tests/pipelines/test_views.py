@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
+from moorelens.envs.config import EnvironmentSpec
 from moorelens.envs.rollouts import Rollouts
 from moorelens.fsm.automata.folding import fold
 from moorelens.fsm.automata.reduced import macro_of
@@ -17,7 +18,7 @@ from moorelens.pipelines import reductions
 from moorelens.pipelines.films import code_texts, rounded
 from moorelens.pipelines.pictures import Machines, drawings_of
 from moorelens.pipelines.reductions import heads, reduction_steps, skeleton, stage_drawings, stages
-from moorelens.pipelines.views import places_in
+from moorelens.pipelines.views import machine_views, places_in, whole_graph
 from moorelens.pipelines.visits import Recording, with_visits
 from moorelens.reports.build import machine_view
 from tests.reports.samples import FEATURES, recorded_cart_pole
@@ -150,3 +151,28 @@ def test_codes_are_signs_where_they_can_be() -> None:
     assert code_texts(np.array([[-1, 0, 1], [0, 0, 0]], dtype=np.int8)) == ("-0+", "000")
     assert code_texts(np.array([[2, 10]], dtype=np.int8)) == ("2 10",)
     assert rounded(np.array([1.23456789, -0.0001234567])) == [1.2346, -0.00012346]
+
+
+def test_a_form_that_is_drawn_in_part_is_held_in_full(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, limit in (("LABELLED_STATES", 0), ("PLAIN_STATES", 2), ("TOP_STATES", 2)):
+        monkeypatch.setattr(f"moorelens.fsm.drawing.{name}", limit)
+    monkeypatch.setattr("moorelens.pipelines.views.laid_out", lambda drawing, **_: (b"<svg/>", ""))
+    views = machine_views(
+        machines, drawings_of(machines, legend=False, prefixed=True), {}, (), others={"folded": machines.folded},
+        decisions=(), pictures={}, names=EnvironmentSpec(
+            id="CartPole-v1", kind="control", observation_shape=(4,), observation_dtype="float32",
+            action_names=("left", "right"), feature_names=FEATURES, max_steps=None, reward_threshold=None,
+        ),
+    )  # fmt: skip
+    found = {view.key: view for view in views}
+    assert found["machine-whole"].whole_of == "machine"
+    assert len(found["machine-whole"].states) == machines.machine.n_states
+    assert all(state.dwell or not state.visits for state in found["machine-whole"].states)
+    # The machine as extracted has S, its reduced form M, and what is folded numbers its states anew.
+    letters = {key: {state.label[0] for state in view.states} for key, view in found.items() if view.whole_of}
+    assert letters["machine-whole"] == {"S"}
+    assert letters.get("reduced-whole", {"M"}) == {"M"}
+    assert letters.get("folded-whole", {"F"}) == {"F"}
+    monkeypatch.setattr("moorelens.pipelines.views.WHOLE_STATES", 2)
+    drawing = drawings_of(machines, legend=False, prefixed=True)["machine"]
+    assert whole_graph("machine", drawing, machines, others={}) is None
