@@ -124,10 +124,10 @@ class IGOSConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     line search. A setting left None is the variant's own (`moorelens.saliency.igos_variants`).
 
     `size`: cells of the mask, one number for the longer side or (h, w); never above the input; None: 28 for I-GOS, 56
-    for the others, the input where it is smaller. `iterations`; `steps` S of the path; `l1`, `l2`: weights of how much is hidden and of
-    roughness, in `ours` shares of the gap, and l1, unless it is given, a quarter, then a sixteenth, for rows in which
-    nothing would be hidden. `l1_schedule`: factors of l1 from the first iteration to the last, linear in
-    between. `step0`: length of the first step tried. `noise`: standard deviation on the path, in `ours` in units of
+    for the others, the input where it is smaller. `iterations`; `steps` S of the path; `l1`, `l2`: weights of how much
+    is hidden and of roughness, in `ours` shares of the gap, and l1, unless it is given, a quarter, then a sixteenth,
+    for rows in which nothing would be hidden. `l1_schedule`: factors of l1 from the first iteration to the last, linear
+    in between. `step0`: length of the first step tried. `noise`: standard deviation on the path, in `ours` in units of
     each input's own. `sigma`: of the edges that bilateral total variation lets a mask jump at, in squared units of
     model-input space. `tolerance`: a row stops once no cell of its masks moves further. `start`: (K, cell), hide one
     cell of a K x K grid by `start_depth` at first, which leads to another optimum.
