@@ -12,7 +12,8 @@ from moorelens.saliency.images.models import ImageModel
 
 BUNDLED: tuple[str, ...] = (
     *("shapes-bn", "shapes-gn", "shapes-attention"),
-    *("or-bn", "or-gn"),
+    *("or-bn", "or-gn", "or-attention"),
+    *("and-bn",),
     *("watermark-biased", "watermark-clean"),
     "digits",
 )

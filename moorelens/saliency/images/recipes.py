@@ -54,5 +54,8 @@ RECIPES: Mapping[str, Recipe] = {
     "and-attention": _further("and", "attention"),
     "watermark-biased": Recipe(task="watermark", architecture="bn", steps=400, p_spurious=0.95),
     "watermark-clean": _further("watermark", "bn"),
+    "thin-bn": Recipe(task="thin", architecture="bn"),
+    "xor-bn": Recipe(task="xor", architecture="bn", rate=3e-3, hidden=32, start="shapes-bn"),
+    "attributes-bn": Recipe(task="attributes", architecture="bn", steps=600, hidden=32),
     "digits": Recipe(task="digits", architecture="bn", steps=600),
 }
