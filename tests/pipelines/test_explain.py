@@ -109,7 +109,7 @@ def test_a_damaged_file_is_made_anew(policy: Path, tmp_path: Path) -> None:
 def test_without_typst_there_is_no_pdf_and_it_is_said(
     policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moorelens.reports.pdf.find_spec", lambda name: None)
+    monkeypatch.setattr("moorelens.reports.typesetting.find_spec", lambda name: None)
     monkeypatch.setattr(reporting, "find_spec", lambda name: None)
     notes = Notes()
     result = run_explain(small.explaining(policy, tmp_path / "run"), progress=notes)
