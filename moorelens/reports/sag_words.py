@@ -70,6 +70,8 @@ def _least(sag: SAG, subject: SAGSubject) -> Finding:
     )
     if len(best.patches) == 1:
         text = text.replace(" keep ", " keeps ", 1)
+    if sag.full:
+        text += f" With nothing shown it keeps {share(sag.empty / sag.full)}."
     if best.relative > 1:
         text += " That is more than the whole: what else there is speaks against it."
     small = len(best.patches) <= max(1, sag.count // 5)
@@ -88,10 +90,10 @@ def _several(sag: SAG, subject: SAGSubject) -> Finding:
     shared = "none" if sag.overlap == 0 else f"at most {_parts(sag, sag.overlap)}"
     if roots == 1:
         text = f"{sets}; no two of them share {shared}." if len(sag.found) > 1 else f"{sets}."
-        word = "one reason"
+        word = "one set"
     else:
         text = f"{sets}; {roots} that share {shared} are drawn."
-        word = f"{roots} reasons"
+        word = f"{roots} sets"
     if len(sag.found) > roots and not sag.exact_choice:
         text += " They were chosen greedily, as there are many."
     return Finding(question="Is it one reason or several?", level="unknown", word=word, text=text)

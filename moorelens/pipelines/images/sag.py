@@ -93,7 +93,7 @@ def open_sag_job(config: SAGConfig) -> ImageJob:
 def _stage(config: SAGConfig, job: ImageJob, progress: Progress) -> Stage:
     source = job.sources[0]
     asked = msgspec.to_builtins(config)
-    unused = {"out", "force", "image", "model", "model_args", "class_", "classes", "threads"}
+    unused = {"out", "force", "image", "model", "weights", "model_args", "class_", "classes", "threads"}
 
     def run(context: StageContext) -> Mapping[str, bytes]:
         try:

@@ -12,8 +12,8 @@ from moorelens.pipelines.config import Device, require
 from moorelens.pipelines.images.config import BaselineName, ImageConfig, image_out
 
 _OF_IMAGES = (
-    "model", "model_args", "image", "class_", "score", "mean", "std", "input_size", "channels", "classes", "fit",
-    "seed", "max_batch", "threads", "device", "out", "force",
+    "model", "weights", "model_args", "image", "class_", "score", "mean", "std", "input_size", "channels", "classes",
+    "fit", "seed", "max_batch", "threads", "device", "out", "force",
 )  # fmt: skip
 MOST_PATCHES = 1024
 
@@ -22,11 +22,13 @@ class SAGConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Minimal sufficient sets of patches of one picture, and the graph below them."""
 
     model: str | None = None
-    """A classifier: pkg.mod:factory, or bundled:NAME; else the bundled one that names planted shapes."""
+    """pkg.mod:factory, timm:NAME, torchvision:NAME or bundled:NAME; else the bundled one that names planted shapes."""
+    weights: str | None = None
+    """Of timm: and torchvision: models: pretrained, none (random), or a file; else pretrained."""
     model_args: dict[str, Any] = {}
     """Arguments of the factory, as JSON."""
     image: str | None = None
-    """One picture; without --model, else, a bundled one whose cause is known."""
+    """One picture; else, of a bundled model, one whose cause is known."""
     class_: str | None = None
     """The class to explain, by name or number; else the one that the model says."""
     baseline: str = "blur"

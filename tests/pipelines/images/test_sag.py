@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from moorelens.errors import ImageError, OptionError
+from moorelens.pipelines.images.config import ImageConfig
 from moorelens.pipelines.images.sag import FILES, SAGResult, run_image_sag
 from moorelens.pipelines.images.sag_config import SAGConfig, sag_out
 from moorelens.reports.schema import load_schema
@@ -165,6 +166,17 @@ def test_another_class_and_the_margin(picture: Path, tmp_path: Path) -> None:
     assert {node.patches for node in kept.sag.nodes if node.root} == {node.patches for node in kept.sag.nodes[:3]}
     with pytest.raises(OptionError, match="positive score"):
         asked(picture, tmp_path / "negative", class_="dark", score="margin")
+
+
+def test_the_options_that_all_methods_share_are_there() -> None:
+    assert set(ImageConfig.__struct_fields__) - {"pictures", "steps"} <= set(SAGConfig.__struct_fields__)
+
+
+def test_a_bundled_model_brings_its_picture(tmp_path: Path) -> None:
+    """The class glyph stands twice in it: both are found, each enough without the other."""
+    sag = run_image_sag(SAGConfig(model="bundled:or-bn", out=str(tmp_path / "run"))).sag
+    chosen = [set(sag.nodes[index].patches) for index in sag.roots]
+    assert any(not first & second for first in chosen for second in chosen)
 
 
 def test_results_go_to_a_folder_named_after_the_picture() -> None:
