@@ -217,7 +217,7 @@
       center(node) { fitted = false; around(place(node), scale()); apply(); },
       // What is looked up is to be read: closer where it would be too small.
       bring(node) {
-        if (scale() <= FULL * 1.6 && self.sees(node)) return;
+        if (scale() <= FULL * 2.2 && self.sees(node)) return;
         fitted = false;
         around(place(node), Math.min(scale(), FULL));
         const within = (low, size, from, room) => (size < room ? Math.min(Math.max(low, from), from + room - size) : from - (size - room) / 2);
@@ -468,7 +468,9 @@
       branch.pictures.length ? make("div", { class: "pictures" }, ...branch.pictures.map(([key, caption]) => picture(key, caption))) : null,
       branch.forced ? make("p", { class: "hint" }, branch.forced) : null,
       branch.place ? make("p", { class: "hint" }, entry(branch.place)) : null));
-    return section("It decides here",
+    // A decision is told in the numbers of the form that it was found in.
+    const told = data.views.findIndex((view) => view.key === found.view), here = baseOf(told) === baseOf(current);
+    return section(here ? "It decides here" : `It decides here: ${found.label} of the ${data.views[baseOf(told)].title.toLowerCase()} machine`,
       make("p", { class: "hint" }, found.meta), found.test ? make("p", {}, found.test) : null,
       make("div", { class: "pair" }, ...branches), found.left ? make("p", { class: "hint" }, found.left) : null,
       found.article ? make("p", {}, make("a", { href: `#decision-${found.article}`, class: "ref", on: () => unfold(found.article) }, "compare its branches")) : null);
