@@ -13,7 +13,7 @@ from moorelens.saliency.images.models import ImageModel
 BUNDLED: tuple[str, ...] = (
     *("shapes-bn", "shapes-gn", "shapes-attention"),
     *("or-bn", "or-gn", "or-attention"),
-    *("and-bn",),
+    *("and-bn", "and-gn"),
     *("watermark-biased", "watermark-clean"),
     "digits",
 )
