@@ -38,11 +38,12 @@ def _list(arguments: list[str]) -> int:
     if output.json:
         print_json(msgspec.json.encode(rows))
         return 0
-    print(f"{'NAME':<15}{'ENVIRONMENT':<23}{'CELL':<5}{'STEPS':>9} {'SCORE':>7}  HELD-OUT GAMES")
+    names, envs = (2 + max(len(row[key]) for row in rows) for key in ("name", "env"))
+    print(f"{'NAME':<{names}}{'ENVIRONMENT':<{envs}}{'CELL':<5}{'SCORE':>7}  95 % INTERVAL")
     for row in rows:
         score = row["score"]
-        line = f"{row['name']:<15}{row['env']:<23}{row['cell']:<5}{count(row['steps']):>9} {number(score['mean']):>7}"
-        print(plain(f"{line}  {score['n']} ({span(score['low'], score['high'])})"))
+        line = f"{row['name']:<{names}}{row['env']:<{envs}}{row['cell']:<5}{number(score['mean']):>7}"
+        print(plain(f"{line}  {span(score['low'], score['high'])}"))
     return 0
 
 
