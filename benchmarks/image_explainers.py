@@ -5,7 +5,8 @@
 `side`: every explainer, and Captum's where it has the method, on planted shapes and on scikit-learn's digits, its maps
 ranked in 7 x 7, 14 x 14 and 28 x 28 cells. `acceptance`: shapes that the network names rightly and whose glyph is worth
 more than half of its answer. `random`: the same network with random weights. `watermark`: how much of the map lies on
-the letter in the corner. Writes image_explainers.json as it goes, a part anew each time, and image_explainers.svg.
+the letter in the corner. Writes image_explainers.json, a part anew each time;
+`image_explainers_pages.py` makes tables and a drawing of it.
 
 Test pictures are drawn from seed 2026; settings were chosen on pictures of other seeds (docs/images.md).
 """
@@ -17,7 +18,7 @@ import copy
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,10 +192,10 @@ def chance(score: BoundScore, x: Tensor, y: Tensor) -> tuple[Tensor, int]:
     return torch.rand(len(x), *x.shape[2:], generator=torch.Generator().manual_seed(1)), 0
 
 
-def acceptance(count: int) -> dict[str, Any]:
+def acceptance(count: int, methods: Sequence[str] = OWN) -> dict[str, Any]:
     """The maps of shapes at each explainer's defaults, ranked pixel by pixel, and the paired differences asked for."""
     _, pictures = shapes("shapes-bn", count)
-    rows = [row(method, ours(method), pictures, (None,))[0] for method in OWN]
+    rows = [row(method, ours(method), pictures, (None,))[0] for method in methods]
     raw = {line["explainer"]: line.pop("raw") for line in rows}
     pairs = [
         ("insertion", "igos++", "igos"),
@@ -204,6 +205,8 @@ def acceptance(count: int) -> dict[str, Any]:
     ]
     differences = []
     for mode, high, low in pairs:
+        if not {high, low} <= set(methods):
+            continue
         found = paired_difference(raw[high][mode], raw[low][mode])
         parts = [None if part is None else round(float(part), 4) for part in (found.mean, found.low, found.high)]
         differences.append({"curve": mode, "higher": high, "lower": low, "difference": parts})
@@ -260,13 +263,25 @@ def watermark(count: int) -> dict[str, Any]:
     return found
 
 
+def merged(before: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Return `before` with the rows and differences that were measured again."""
+
+    def both(name: str, key: Callable[[dict[str, Any]], Any]) -> list[dict[str, Any]]:
+        found = {key(line): line for line in (*before.get(name, []), *new[name])}
+        return list(found.values())
+
+    rows = sorted(both("rows", lambda line: line["explainer"]), key=lambda line: OWN.index(line["explainer"]))
+    differences = both("differences", lambda line: (line["curve"], line["higher"], line["lower"]))
+    return {"rows": rows, "differences": differences, "area": new["area"]}
+
+
 PARTS: Mapping[str, Callable[[int], dict[str, Any]]] = {
     "acceptance": acceptance,
     "random": random_network,
     "watermark": watermark,
     "side": side_by_side,
 }
-IMAGES = {"acceptance": 200, "random": 40, "watermark": 40, "side": 24}
+IMAGES = {"acceptance": 200, "random": 24, "watermark": 40, "side": 24}
 
 
 def main() -> None:
@@ -275,12 +290,17 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--images", type=int, default=None, help="pictures a part, instead of its own number")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--explainers", nargs="+", choices=OWN, help="of acceptance: these alone, the others are kept")
     given = parser.parse_args()
     torch.set_num_threads(1)
     file = given.out / "image_explainers.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     for part in given.parts:
-        found[part] = PARTS[part](given.images or IMAGES[part])
+        count = given.images or IMAGES[part]
+        if part == "acceptance" and given.explainers:
+            found[part] = merged(found.get(part, {}), acceptance(count, given.explainers))
+        else:
+            found[part] = PARTS[part](count)
         found["versions"] = {"torch": str(torch.__version__), "machine": platform.machine(), "threads": 1}
         file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -13,7 +13,7 @@ Method = Literal["igos", "igos+", "igos++"]
 Search = Literal["path", "fresh", "end", "none"]
 # Cells by default: of the published maps between coarse and fine; both masks of iGOS++ stay connected on finer grids.
 LONGER_SIDE: Mapping[Method, int] = {"igos": 28, "igos+": 56, "igos++": 56}
-_WEIGHTS: Mapping[Method, tuple[float, float]] = {"igos": (1.0, 20.0), "igos+": (5.0, 20.0), "igos++": (12.0, 10.0)}
+_WEIGHTS: Mapping[Method, tuple[float, float]] = {"igos": (1.0, 20.0), "igos+": (5.0, 20.0), "igos++": (8.0, 15.0)}
 SHRINK, SLOPE, LEAST_STEP = 0.2, 1e-4, 1e-5  # of the backtracking, as in both releases
 # A row whose masks hide no cell by half begins again with l1 / 4: the cause is larger than that price allows.
 HIDDEN, RELAXED = 0.5, 4.0

@@ -192,7 +192,7 @@ class TestTheLoss:
         grid = PatchGrid.regular(3, 3, (12, 12))
         x = torch.full((1, 1, 12, 12), 0.1)
         x[:, :, 4:8, 8:] = 1.0
-        found = make_explainer(method, size=6, iterations=6, steps=5).attribute(x, PatchOr(grid), constant(0.0))
+        found = make_explainer(method).attribute(x, PatchOr(grid), constant(0.0))
         peak = int(found.saliency().flatten().argmax())
         assert grid.labels.flatten()[peak] == 5
         assert found.explainable.all() and found.kind == "keep_mask"
@@ -350,7 +350,7 @@ class TestSettings:
         assert torch.allclose(weights, torch.tensor(expected) * history["l1"][: done + 1], atol=1e-5)
 
     def test_a_cause_too_large_for_its_price_is_found_at_a_lower_one(self) -> None:
-        """Half of the picture decides: at l1 = 12 hiding it costs more than it takes away; a given l1 is kept."""
+        """Half of the picture decides: at the l1 of small causes hiding it costs more than it takes away; a given l1 is kept."""
         x = torch.cat([torch.ones(2, 1, 8, 4), torch.zeros(2, 1, 8, 4)], dim=3)
         x[1, :, :, 1:] = 0.0
 
@@ -360,7 +360,7 @@ class TestSettings:
         found = make_explainer("igos++", steps=4).attribute(x, score, constant(0.0))
         kept = make_explainer("igos++", steps=4, l1=12.0).attribute(x, score, constant(0.0))
         assert (found.saliency()[0, :, :3] > 0.5).all() and (kept.saliency()[0] < 0.5).all()
-        assert found.diagnostics["weight"].tolist()[0] < 12 and kept.diagnostics["weight"].tolist() == [12, 12]
+        assert found.diagnostics["weight"].tolist()[0] < 8 and kept.diagnostics["weight"].tolist() == [12, 12]
         alone = make_explainer("igos++", steps=4).attribute(x[1:], score, constant(0.0))
         assert torch.allclose(alone.values[0], found.values[1], atol=1e-4)
         assert alone.diagnostics["weight"][0] == found.diagnostics["weight"][1]
