@@ -119,9 +119,9 @@ def make_shapes(
     `single`: one class glyph, two distractors. `or`: the class glyph twice, one distractor; either will do. `and`: a
     disc or square and a triangle or cross; the class is the pair. `xor`: the same pair; the class is whether the number
     of the pair is odd (0, 1 for the first, plus 0, 1 for the second). `watermark`: one class glyph, one distractor and
-    a letter as large as a small glyph in the top left corner, that of the class with probability `p_spurious`, else of any class. `thin`: as
-    `single`, in strokes of 1 to 2 pixels. `attributes`: one glyph that is or is not square, warm and striped; the class
-    is square + 2 warm + 4 striped.
+    a letter as large as a small glyph in the top left corner, that of the class with probability `p_spurious`, else of
+    any class. `thin`: as `single`, in strokes of 1 to 2 pixels. `attributes`: one glyph that is or is not square, warm
+    and striped, and two distractors; the class is square + 2 warm + 4 striped.
 
     Objects lie 10 pixels apart at a side of 56, so that no two share a cell of the 7 x 7 grid; colours do not depend on
     the class (but for `warm`). `scale`: of the glyphs, which are 12 to 18 pixels at 1; size / 56 by default.
