@@ -38,7 +38,8 @@ def sag_svg(sag: SAG, pictures: SAGPictures | None, *, title: str, answer: str, 
     thumb = thumb_size(sag.grid, THUMB)
     head = _Head(sag=sag, pictures=pictures, title=title, answer=answer, thumb=thumb)
     layout = lay_out(sag, top=head.height, thumb=thumb, least_width=head.width)
-    parts = list(head.parts())
+    # Above the middle of a wide graph, where a page opens it.
+    parts = [f'<g transform="translate({(layout.width - head.width) / 2:g} 0)">', *head.parts(), "</g>"]
     parts += [_edge(sag, layout, index) for index in range(len(sag.edges))]
     parts += [_node(sag, layout, index, pictures) for index in range(len(sag.nodes))]
     ground = f'<rect width="{layout.width:g}" height="{layout.height:g}" fill="#ffffff"/>' if paper else ""
@@ -72,7 +73,7 @@ def percent(part: float) -> str:
 def called(sag: SAG, node: SAGNode) -> str:
     """Return the names of a set's parts, of a large set only how many there are."""
     size = len(node.patches)
-    return set_name(node.patches, sag.grid) if size <= _NAMED else f"one of {size} parts"
+    return set_name(node.patches, sag.grid) if size <= _NAMED else f"a set of {size} {unit_of(sag)[1]}"
 
 
 def node_words(sag: SAG, index: int) -> str:

@@ -64,8 +64,9 @@ def findings(sag: SAG, subject: SAGSubject) -> list[Finding]:
 
 def _least(sag: SAG, subject: SAGSubject) -> Finding:
     best = min((sag.nodes[index] for index in sag.roots), key=lambda node: (len(node.patches), -node.relative))
+    named = f" ({called(sag, best)})" if called(sag, best) == set_name(best.patches, sag.grid) else ""
     text = (
-        f"{_parts(sag, len(best.patches))} of {count(sag.count)} ({called(sag, best)}) keep "
+        f"{_parts(sag, len(best.patches))} of {count(sag.count)}{named} keep "
         f"{share(best.relative)} of the {subject.answer} while all else shows {subject.hidden}."
     )
     if len(best.patches) == 1:
