@@ -66,6 +66,9 @@ class _Nested:
     def due(self, every_s: float = 20.0) -> bool:
         return self.outer.due(every_s)
 
+    def stop_if_late(self) -> None:
+        self.outer.stop_if_late()
+
 
 def repeats_stage(job: Job) -> Stage:
     """K - 1 further extractions from other seeds; all machines watch the policy's fit episodes and are compared."""
