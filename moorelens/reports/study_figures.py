@@ -51,7 +51,7 @@ def _measure(
     for tick in ticks:
         parts.append(f'<path class="rule" d="M{x(tick):.1f} {top + 16:.1f}V{bottom:.1f}" stroke="{RULE}"/>')
         parts.append(_text(number(tick), x(tick), bottom + 13, anchor="middle"))
-    parts.append(_text(measure.unit, left + width + 12, bottom + 13))
+    parts.append(_text(measure.unit, left + width + 24, bottom + 13))
     for place, (name, found) in enumerate(zip(names, measure.models, strict=True)):
         middle, colour = top + 16 + step * (place + 0.5), COLOURS[place % len(COLOURS)]
         low, high = found.mean.low, found.mean.high

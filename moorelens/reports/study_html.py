@@ -37,6 +37,7 @@ class _Words:
     kicker: str
     title: str
     lede: str
+    shown: str
     limits: tuple[str, ...]
 
 
@@ -93,9 +94,9 @@ def _count_findings(summary: CountSummary) -> list[tuple[str, str]]:
         found.append(
             (
                 "Was anything cut short?",
-                f"In {count(sum(one.search_cut for one in summary.searches))} searches and "
-                f"{count(sum(one.count_cut for one in summary.searches))} counts the budget ended; these numbers are "
-                "lower bounds, and a model with larger sets loses more by that.",
+                f"In {plural(sum(one.search_cut for one in summary.searches), 'search', 'searches')} and "
+                f"{plural(sum(one.count_cut for one in summary.searches), 'count')} the budget ended; these numbers "
+                "are lower bounds, and a model with larger sets loses more by that.",
             )
         )
     return found
@@ -168,6 +169,7 @@ def _count_words(summary: CountSummary) -> _Words:
             "get right and need to see: small parts of each picture that suffice for its class, and what is left of "
             "them when patches are taken away."
         ),
+        shown="One MSE of each model, the smallest, over the baseline, and the share of the full probability it keeps.",
         limits=(
             "Counts grow as two to the power of a set's size, so one large set can dominate a mean: read the medians.",
             "Pictures whose class a model still names with nothing shown are left out: a model that has a favourite "
@@ -189,6 +191,7 @@ def _crosstest_words(summary: CrosstestSummary) -> _Words:
             "get right: the regions of each model's heat map are shown to all, and the area under the probability of "
             "the label is compared."
         ),
+        shown="The top tenth of each model's map over the baseline, as every model is shown it.",
         limits=(
             "A map that serves its own model badly says as much about the explainer as about the model.",
             "Pictures in which a model loses too little by the baseline for its map to mean anything are left out.",

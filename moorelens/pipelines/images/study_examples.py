@@ -12,6 +12,7 @@ from moorelens.pipelines.images.drawing import as_rgb, enlarged, png
 from moorelens.pipelines.images.study_config import CountConfig, CrosstestConfig
 from moorelens.pipelines.images.study_records import CountRecord
 from moorelens.pipelines.images.study_subject import Study, Subject
+from moorelens.pipelines.images.study_summary import explained
 from moorelens.pipelines.images.study_work import baseline_of
 from moorelens.reports.format import share
 from moorelens.reports.study_html import Example, Shown
@@ -25,20 +26,20 @@ _TOP = 0.1  # share of the picture that is shown of a heat map
 
 
 def count_examples(study: Study, records: Sequence[CountRecord], config: CountConfig) -> tuple[Example, ...]:
-    """Return the first pictures, each with the first MSE of every model: the rest shows the baseline."""
+    """Return the first compared pictures, each with the first MSE of every model: the rest shows the baseline."""
+    by_image: dict[str, list[CountRecord]] = {}
+    for record in records:
+        by_image.setdefault(record.image, []).append(record)
+    chosen = [one for one in study.subjects if all(explained(record, config) for record in by_image[one.name])]
     found = []
-    for subject in study.subjects[:_PICTURES]:
+    for subject in chosen[:_PICTURES]:
+        grid = _grid(subject, config.grid)
         shown = [Shown(caption="the picture", png=_png(subject.raw))]
-        for record in (one for one in records if one.image == subject.name):
-            if record.mse_patches:
-                grid = _grid(subject, config.grid)
-                bits = sum(1 << patch for patch in record.mse_patches[0])
-                words = f"{len(record.mse_patches[0])} of {grid.count} patches keep {share(record.mse_relative[0])}"
-                shown.append(
-                    Shown(caption=f"{record.model}: {words}", png=_png(_only(subject, grid.keep([bits])[0], config)))
-                )
-            else:
-                shown.append(Shown(caption=f"{record.model}: no MSE found", png=_png(_hidden(subject, config))))
+        for record in by_image[subject.name]:
+            patches = record.mse_patches[0]
+            keep = grid.keep([sum(1 << patch for patch in patches)])[0]
+            words = f"{record.model}: {len(patches)} of {grid.count} patches, {share(record.mse_relative[0])}"
+            shown.append(Shown(caption=words, png=_png(_only(subject, keep, config))))
         found.append(Example(title=f"{subject.name}: {study.models.classes[subject.label]}", pictures=tuple(shown)))
     return tuple(found)
 

@@ -65,7 +65,7 @@ def count_summary(head: StudyHead, records: list[CountRecord], config: CountConf
     """
     by_model = {model.name: [record for record in records if record.model == model.name] for model in head.models}
     rows = zip(*by_model.values(), strict=True)
-    whole = [place for place, row in enumerate(rows) if all(_explained(record, config) for record in row)]
+    whole = [place for place, row in enumerate(rows) if all(explained(record, config) for record in row)]
     kept = {name: [found[place] for place in whole] for name, found in by_model.items()}
     bins = bins_of(config)
     return CountSummary(
@@ -84,7 +84,8 @@ def count_summary(head: StudyHead, records: list[CountRecord], config: CountConf
     )
 
 
-def _explained(record: CountRecord, config: CountConfig) -> bool:
+def explained(record: CountRecord, config: CountConfig) -> bool:
+    """Say whether a picture has an MSE under a model, and needs to be seen for its class to be named."""
     return record.mses > 0 and not _blind(record, config)
 
 
