@@ -13,7 +13,7 @@ from moorelens.saliency.images.models import ImageModel
 BUNDLED: tuple[str, ...] = (
     *("shapes-bn", "shapes-gn", "shapes-attention"),
     *("or-bn", "or-gn", "or-attention"),
-    *("and-bn", "and-gn"),
+    *("and-bn", "and-gn", "and-attention"),
     *("watermark-biased", "watermark-clean"),
     "digits",
 )
