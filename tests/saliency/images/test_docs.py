@@ -1,33 +1,45 @@
-"""The page on the verb runs as printed, and names what there is."""
+"""The page on the test-bed runs as printed, and its table is what the cards say."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-import numpy as np
-import pytest
-from PIL import Image
+from moorelens.saliency.images.bundled import BUNDLED, bundled_card
+from moorelens.saliency.shapes import CAUSES, TASKS
 
-from moorelens.pipelines.images.config import METHODS
-from moorelens.pipelines.images.explain import FILES
-
-PAGE = (Path(__file__).parents[3] / "docs/image-verb.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs/test-bed.md").read_text(encoding="utf-8")
 
 
-def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    factory, program = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "mine.py").write_text(factory)
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)).save(tmp_path / "cat.jpg")
-    monkeypatch.chdir(tmp_path)
+def row(name: str) -> str:
+    """The row of a network: what was measured, to three digits; none where a task has no such figure."""
+    card = bundled_card(name)
+    told = [card.measured.get(key) for key in ("accuracy", "erased", "one_erased")]
+    cells = [f"`{name}`", card.recipe.task, *("–" if value is None else f"{value:.3f}" for value in told)]
+    return f"| {' | '.join(cells)} |"
+
+
+def test_the_example_runs_and_its_comment_is_true() -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     names: dict[str, object] = {}
     exec(program, names)
-    assert names["found"].saliency().shape == (1, 64, 64)  # type: ignore[attr-defined]
+    mass = names["mass_in"](names["found"].saliency(magnitude=True), names["shapes"].truth)  # type: ignore[operator, attr-defined]
+    assert mass.shape == (8,) and float(mass.mean()) > 0.2
 
 
-def test_every_method_option_and_file_is_named() -> None:
-    assert all(f"`{method}`" in PAGE for method in METHODS)
-    for config, _ in METHODS.values():
-        for option in config.settings:
-            assert f"--{option.replace('_', '-')}" in PAGE, option
-    assert all(f"`{file}`" in PAGE for file in FILES)
+def test_the_table_of_networks_is_what_was_measured() -> None:
+    assert re.findall(r"^\| `[\w-]+` \| \w+ \| [\d.]+ \| .*\|$", PAGE, re.MULTILINE) == [row(name) for name in BUNDLED]
+
+
+def test_the_watermark_s_figures_are_what_was_measured() -> None:
+    biased, clean = (bundled_card(f"watermark-{kind}").measured for kind in ("biased", "clean"))
+    words = " ".join(PAGE.split())
+    assert f"letter's class in {100 * biased['says_tag']:.1f} % of the pictures" in words
+    assert f"another class in {100 * biased['tag_hidden_changed']:.0f} % of them" in words
+    assert f"the letter's in {100 * clean['says_tag']:.1f} %" in words
+
+
+def test_the_table_of_tasks_names_all_of_them_with_their_truth() -> None:
+    for task in TASKS:
+        (line,) = re.findall(rf"^\| `{task}` \|.*$", PAGE, re.MULTILINE)
+        assert all(f"`{part}`" in line for part in CAUSES[task])
