@@ -23,11 +23,12 @@ from moorelens.reports.image_words import BASELINES
 from moorelens.reports.sag_html import render_sag
 from moorelens.reports.sag_svg import SAGPictures, sag_svg
 from moorelens.reports.sag_words import SAGSubject
-from moorelens.runs.progress import NullProgress, Progress
+from moorelens.runs.progress import NullProgress, Progress, TaskProgress
 from moorelens.runs.stages import Stage, StageContext, run_stages
 from moorelens.saliency.images.loading import Picture
 from moorelens.saliency.images.models import identity
 from moorelens.saliency.patches import PatchGrid
+from moorelens.saliency.sets.functions import Memory
 from moorelens.saliency.sets.graph import build_sag, sag_grid
 from moorelens.saliency.sets.guide import explainer_guide
 from moorelens.saliency.sets.sag import SAG, decode_sag, encode_sag
@@ -97,7 +98,7 @@ def _stage(config: SAGConfig, job: ImageJob, progress: Progress) -> Stage:
 
     def run(context: StageContext) -> Mapping[str, bytes]:
         try:
-            return _files(config, job, source.read().picture, progress)
+            return _files(config, job, source.read().picture, context, progress)
         except torch.OutOfMemoryError as error:
             raise ModelFailure(
                 f"A model needs memory for each picture of a batch, and {job.model.name} ran out of it with "
@@ -118,14 +119,16 @@ def _stage(config: SAGConfig, job: ImageJob, progress: Progress) -> Stage:
     )
 
 
-def _files(config: SAGConfig, job: ImageJob, picture: Picture, progress: Progress) -> dict[str, bytes]:
+def _files(
+    config: SAGConfig, job: ImageJob, picture: Picture, context: StageContext, progress: Progress
+) -> dict[str, bytes]:
     x = picture.input(job.model).to(job.device)
     probabilities = answer(job.model, x, name=picture.name).softmax(dim=1)[0]
     predicted = int(probabilities.argmax())
     target = predicted if job.target is None else job.target
     v = _value(config, job, picture, x, target)
     with progress.task("image sag: sets", total=config.budget) as task:
-        v.watch = task.advance
+        _resumed(v, context, task)
         sag = _graph(config, v)
         v.watch = None
     about = {
@@ -143,6 +146,23 @@ def _files(config: SAGConfig, job: ImageJob, picture: Picture, progress: Progres
     }
     sag = msgspec.structs.replace(sag, grid=sag_grid(v.grid), subject=about)
     return sag_files(sag, _pictures(sag, v, job), subject_of(sag))
+
+
+def _resumed(v: SetValue, context: StageContext, task: TaskProgress) -> None:
+    """Take up what an earlier process evaluated before it was killed, and keep what this one does."""
+    saved = context.checkpoint.load()
+    if saved is not None:
+        found = msgspec.msgpack.decode(saved["sets"], type=tuple[dict[str, float], dict[str, float]])
+        v.recall(Memory(*({int(bits, 16): value for bits, value in part.items()} for part in found)))
+
+    def watch(new: int) -> None:
+        task.advance(new)
+        if context.checkpoint.due():
+            # As text: a set of more than 64 patches is larger than the numbers of the format.
+            parts = [{f"{bits:x}": value for bits, value in part.items()} for part in v.memory()]
+            context.checkpoint.save({"sets": msgspec.msgpack.encode(parts)})
+
+    v.watch = watch
 
 
 _SETTINGS = ("grid", "score", "keep_class", "guide", "beam", "q", "max_roots", "budget", "fit", "seed", "max_batch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,13 @@ from torch import Tensor
 from moorelens.errors import OptionError
 
 Evaluate = Callable[[Sequence[int]], Tensor]
+
+
+class Memory(NamedTuple):
+    """What was evaluated, by set: the values, and those of the second test."""
+
+    values: dict[int, float]
+    kept: dict[int, float]
 
 
 class SetFunction:
@@ -31,11 +39,12 @@ class SetFunction:
         self._keep = keep
         self._known: dict[int, float] = {}
         self._kept: dict[int, float] = {}
+        self._recalled = Memory({}, {})
 
     def __call__(self, sets: Sequence[int]) -> Tensor:
         """Return the values (n,) float64 of `sets`, in that order; raises `OptionError` for what is not a set."""
         before = len(self._known)
-        _learn(sets, self._known, self._evaluate, self.count)
+        _learn(sets, self._known, self._evaluate, self.count, self._recalled.values)
         if self.watch is not None and len(self._known) > before:
             self.watch(len(self._known) - before)
         return torch.tensor([self._known[bits] for bits in sets], dtype=torch.float64)
@@ -44,8 +53,19 @@ class SetFunction:
         """Return (n,) bool: whether each set passes the second test; all do where there is none."""
         if self._keep is None:
             return torch.ones(len(sets), dtype=torch.bool)
-        _learn(sets, self._kept, self._keep, self.count)
+        _learn(sets, self._kept, self._keep, self.count, self._recalled.kept)
         return torch.tensor([self._kept[bits] > 0 for bits in sets], dtype=torch.bool)
+
+    def memory(self) -> Memory:
+        """Return all that was evaluated so far, for `recall` in a later process."""
+        return Memory(self._recalled.values | self._known, self._recalled.kept | self._kept)
+
+    def recall(self, memory: Memory) -> None:
+        """Take what the same function evaluated in an earlier process as evaluated again, once it is asked for.
+
+        Rows of another batch have other last bits, so a call is answered from memory as a whole, or not at all.
+        """
+        self._recalled = memory
 
     @property
     def everything(self) -> int:
@@ -81,7 +101,9 @@ def sufficient(v: SetFunction, sets: Sequence[int], p_high: float = 0.9) -> Tens
     return enough
 
 
-def _learn(sets: Sequence[int], known: dict[int, float], evaluate: Evaluate, count: int) -> None:
+def _learn(
+    sets: Sequence[int], known: dict[int, float], evaluate: Evaluate, count: int, recalled: Mapping[int, float]
+) -> None:
     new = [bits for bits in dict.fromkeys(sets) if bits not in known]
     for bits in new:
         if not 0 <= bits < 1 << count:
@@ -89,7 +111,8 @@ def _learn(sets: Sequence[int], known: dict[int, float], evaluate: Evaluate, cou
                 f"A set of {count} patches is a number from 0 to {(1 << count) - 1} and {bits} is not: it names "
                 "patches of another grid."
             )
-    if not new:
+    if all(bits in recalled for bits in new):
+        known.update((bits, recalled[bits]) for bits in new)
         return
     values = evaluate(new)
     if values.shape != (len(new),) or not bool(torch.isfinite(values).all()):

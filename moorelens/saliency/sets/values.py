@@ -57,19 +57,27 @@ class SetValue(SetFunction):
 
     @property
     def n_forward(self) -> int:
-        """The number of rows that went through the model, those of `keep` included."""
-        return sum(meter.n_forward for meter in self._meters)
+        """The number of rows that went through the model for the values, those of `keep` included."""
+        return (len(self._known) + len(self._kept)) * len(self.operators)
 
     def shown(self, sets: Sequence[int], *, baseline: int | None = None) -> Tensor:
         """Return what the model saw (n, C, H, W) or (n, F) of each set.
 
         `baseline`: the number of one; where it is None the one under which each set has its least value.
         """
-        if baseline is None:
-            self(sets)
+        if baseline is None and len(self.operators) == 1:
+            baseline = 0
+        elif baseline is None:
+            self._find_worst(sets)
         chosen = [self._worst[bits] if baseline is None else baseline for bits in sets]
         rows = [self._apply(self.operators[index], [bits]) for bits, index in zip(sets, chosen, strict=True)]
         return torch.cat(rows) if rows else self.operators[0].x[:0]
+
+    def _find_worst(self, sets: Sequence[int]) -> None:
+        self(sets)
+        recalled = [bits for bits in sets if bits not in self._worst]
+        if recalled:
+            self._values(recalled)
 
     def _values(self, sets: Sequence[int]) -> Tensor:
         values, worst = self._least(self._meters[0], sets)

@@ -14,15 +14,17 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from moorelens.errors import ImageError, OptionError
 from moorelens.pipelines.images.config import ImageConfig
 from moorelens.pipelines.images.sag import FILES, SAGResult, run_image_sag
 from moorelens.pipelines.images.sag_config import SAGConfig, sag_out
 from moorelens.reports.schema import load_schema
+from moorelens.runs.checkpoints import Checkpoint
 from moorelens.saliency.sets.sag import decode_sag
 from tests.cli.support import refused, run
-from tests.saliency.sets.factories import LIT
+from tests.saliency.sets.factories import LIT, TwoOfThree
 
 MODEL = "tests.saliency.sets.factories:two_of_three"
 PAIRS = {(LIT[0], LIT[1]), (LIT[1], LIT[2]), (LIT[0], LIT[2])}
@@ -119,6 +121,36 @@ def test_another_request_leaves_nothing_of_the_one_before(picture: Path, tmp_pat
     assert changed.sag.nodes == () and changed.sag.exhausted
     after = files_of(tmp_path / "run")
     assert set(after) == set(before) and all(after[name] != before[name] for name in FILES)
+
+
+@pytest.mark.parametrize(("calls", "baseline"), [(1, "black"), (6, "black"), (9, "black,noise")])
+def test_a_killed_search_goes_on_and_ends_alike(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int, baseline: str
+) -> None:
+    """Nothing is searched twice, and every file is the same as without the kill."""
+    whole = asked(picture, tmp_path / "whole", baseline=baseline, keep_class=True)
+    monkeypatch.setattr(Checkpoint, "due", lambda self, every_s=20.0: True)
+    seen: list[int] = []
+    original = TwoOfThree.forward
+
+    def dying(self: TwoOfThree, x: Tensor) -> Tensor:
+        # The first two calls are the trial with a grey picture and the answer to the picture itself.
+        seen.append(len(x))
+        if len(seen) > 2 + calls:
+            raise KeyboardInterrupt
+        return original(self, x)
+
+    monkeypatch.setattr(TwoOfThree, "forward", dying)
+    with pytest.raises(KeyboardInterrupt):
+        asked(picture, tmp_path / "run", baseline=baseline, keep_class=True)
+    before = sum(seen[2 : 2 + calls])
+    seen.clear()
+    calls = 10_000
+    again = asked(picture, tmp_path / "run", baseline=baseline, keep_class=True)
+    assert files_of(again.folder) == files_of(whole.folder)
+    # What comes again: a call of the second test that was not saved yet, and which baseline was worst for a picture.
+    twice = before + sum(seen[2:]) - again.sag.subject["forwards"]
+    assert 0 <= twice <= 8 + 2 * (len(again.sag.nodes) + 2)
 
 
 @pytest.mark.parametrize(
