@@ -252,7 +252,7 @@ def _three(value: float) -> str:
 
 
 def _signed_three(value: float) -> str:
-    return f"{value:+.3f}".replace("-", MINUS)
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", MINUS)  # no minus before nothing
 
 
 def _between_three(found: Estimate) -> str:
