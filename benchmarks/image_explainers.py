@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moorelens.saliency.baselines import gaussian_blur
+from moorelens.saliency.baselines import blur, gaussian_blur
 from moorelens.saliency.curves import causal_curve
 from moorelens.saliency.images.bundled import bundled_model
 from moorelens.saliency.images.digits import load_digits
@@ -41,6 +41,7 @@ from moorelens.stats import estimate, paired_difference
 SEED, GRIDS, STEPS, NETWORKS = 2026, (7, 14, 28), 50, 8
 OPTIMISED = ("igos", "igos+", "igos++")
 OWN = (*OPTIMISED, "integrated_gradients", "smoothgrad", "gradcam", "rise", "occlusion", "perturbation")
+NO_MODEL = "smoothed contrast, no model"
 MapOf = Callable[[BoundScore, Tensor, Tensor], tuple[Tensor, int]]
 
 
@@ -216,8 +217,8 @@ def acceptance(count: int, methods: Sequence[str] = OWN) -> dict[str, Any]:
 def random_network(count: int) -> dict[str, Any]:
     """Return how often each explainer points at the glyph, and at one of two distractors, without trained weights.
 
-    A network with random weights sees contrast: chance is a third of the three objects, not the share of the area.
-    The pictures are shared out among `NETWORKS` such networks.
+    A network with random weights sees contrast, so chance is not the share of the area: `NO_MODEL` is how often the
+    largest contrast is the glyph's, without any network. The pictures are shared out among `NETWORKS` networks.
     """
     trained, pictures = shapes("shapes-bn", count)
     drawn = make_shapes(2 * count + 20, generator=torch.Generator().manual_seed(SEED))
@@ -236,6 +237,9 @@ def random_network(count: int) -> dict[str, Any]:
             hits["distractors"].append(pointing_game(saliency, distractors[rows]))
         found[method] = {name: number(torch.cat(parts)) for name, parts in hits.items()}
         print("random", method, found[method], flush=True)
+    contrast = blur((pictures.x - pictures.blurred).abs().sum(dim=1, keepdim=True), 2.0, 6)[:, 0]
+    places = {"glyph": known(pictures), "distractors": distractors}
+    found[NO_MODEL] = {name: number(pointing_game(contrast, of)) for name, of in places.items()}
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any
 GRIDS = (7, 14, 28)
 COLOURS = {7: "#aa7700", 14: "#2f6da8", 28: "#b4432f"}
 INK, SOFT, RULE, FONT = "#1c1c1c", "#5b5b5b", "#d8d8d8", "DejaVu Sans, sans-serif"
-_LEFT, _WIDTH, _STEP, _GAP = 178.0, 170.0, 22.0, 34.0
+_LEFT, _WIDTH, _STEP, _GAP = 214.0, 170.0, 22.0, 34.0
 
 
 def pages(found: dict[str, Any]) -> dict[str, str]:
@@ -185,6 +185,8 @@ def _panel(
             _text(f"{10**tick:g}" if calls else f"{tick:.2f}", x(tick), bottom + 14, anchor="middle", soft=True)
         )
     for line in rows:
+        if calls and not line["calls"]:
+            continue
         y = top + _STEP * (names.index(line["explainer"]) + 0.5) + (GRIDS.index(line["grid"]) - 1) * 4
         parts.append(f'<circle cx="{x(value(line)):.1f}" cy="{y:.1f}" r="4" fill="{COLOURS[line["grid"]]}"/>')
     return parts
