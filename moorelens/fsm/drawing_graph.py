@@ -114,7 +114,7 @@ def _merged(
 
 def fold_rest(graph: DrawnGraph, *, keep: int, prefix: str = "") -> tuple[DrawnGraph, int]:
     """Return the graph with its `keep` most visited nodes and the rest folded into one, and how many were folded."""
-    ranked = sorted(graph.nodes, key=lambda node: (-node.visits, graph.nodes.index(node)))
+    ranked = sorted(graph.nodes, key=lambda node: -node.visits)  # ties stay in order
     kept = {node.node for node in ranked[:keep]}
     rest = [node for node in graph.nodes if node.node not in kept]
     if not rest:
