@@ -17,7 +17,6 @@ from moorelens.policies.zoo.files import zoo_names
 from moorelens.reports.summary import RunSummary
 from moorelens.runs.progress import Progress
 
-
 _WIDTH = 16  # digits up to which the presets' own step length was found to hold
 
 
