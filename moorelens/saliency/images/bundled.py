@@ -15,7 +15,7 @@ BUNDLED: tuple[str, ...] = (
     *("or-bn", "or-gn", "or-attention"),
     *("and-bn", "and-gn", "and-attention"),
     *("watermark-biased", "watermark-clean"),
-    *("thin-bn", "digits"),
+    *("thin-bn", "xor-bn", "digits"),
 )
 
 
