@@ -350,7 +350,7 @@ class TestSettings:
         assert torch.allclose(weights, torch.tensor(expected) * history["l1"][: done + 1], atol=1e-5)
 
     def test_a_cause_too_large_for_its_price_is_found_at_a_lower_one(self) -> None:
-        """Half of the picture decides: at the l1 of small causes hiding it costs more than it takes away; a given l1 is kept."""
+        """Half of the picture decides, and hiding it costs too much at the l1 of small causes; a given l1 is kept."""
         x = torch.cat([torch.ones(2, 1, 8, 4), torch.zeros(2, 1, 8, 4)], dim=3)
         x[1, :, :, 1:] = 0.0
 
