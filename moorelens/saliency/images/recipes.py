@@ -56,6 +56,5 @@ RECIPES: Mapping[str, Recipe] = {
     "watermark-clean": _further("watermark", "bn"),
     "thin-bn": Recipe(task="thin", architecture="bn"),
     "xor-bn": Recipe(task="xor", architecture="bn", rate=3e-3, hidden=32, start="shapes-bn"),
-    "attributes-bn": Recipe(task="attributes", architecture="bn", steps=1000, rate=5e-3, hidden=32, start="shapes-bn"),
     "digits": Recipe(task="digits", architecture="bn", steps=600),
 }
