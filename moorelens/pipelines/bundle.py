@@ -38,7 +38,7 @@ def bundle(folder: Path, *, zoo: Path | None = None) -> Card:
     card = decode_card(card_path.read_bytes())
     target = zoo or Path(files.__file__).parent
     half = rounded(policy)
-    same = acts_alike(policy, half, card)
+    same = identity(half) == identity(policy) or acts_alike(policy, half, card)
     kept = half if same else policy
     data = write_native(kept, header.request, dtype=torch.float16 if same else torch.float32)
     write_atomic(target / f"{card.name}.safetensors", data)

@@ -163,7 +163,7 @@ _TASKS: dict[str, TaskDefaults] = {
         stop_at=None,
         ppo=PPOSettings(gamma=0.99),
         # A pupil of sticky games alone lost the plain game 0 to 21.
-        imitation=ImitationSettings(plain=4, channels=(8, 16, 32, 16), batches=5, notes=0.5),
+        imitation=ImitationSettings(plain=4, channels=(8, 16, 32, 16), batches=40, batch_size=4, notes=4.0),
     ),
     "ALE/SpaceInvaders-v5": TaskDefaults(
         steps=300_000,

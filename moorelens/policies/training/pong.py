@@ -112,13 +112,13 @@ class PongTeacher:
         return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
     def tell(self, rams: Bytes, actions: Actions) -> Floats:
-        """Return what the plan is made from, (b, 14)."""
+        """Return what the plan is made from, (b, 14), in units in which a difference that matters is about 0.2."""
         seen = Rally(rams, actions)
         far = np.where(seen.coming, seen.meets, 125)
-        columns = [seen.coming, seen.live, np.minimum(seen.frames, 90) / 30, np.minimum(seen.frames, 16) / 8]
-        columns += [(far - seen.paddle) / 30, (far - seen.stick) / 30, (seen.stick - seen.paddle) / 15]
-        columns += [(seen.paddle - 125) / 60, (far - 125) / 60, np.where(seen.live, seen.y - 125, 0) / 60]
-        columns += [np.where(seen.live, seen.x - 128, 0) / 60, seen.across / 2, seen.down / 2, actions[:, 0] > 0]
+        columns = [seen.coming, seen.live, np.minimum(seen.frames, 90) / 15, np.minimum(seen.frames, 16) / 4]
+        columns += [(far - seen.paddle) / 10, (far - seen.stick) / 10, (seen.stick - seen.paddle) / 8]
+        columns += [(seen.paddle - 125) / 30, (far - 125) / 30, np.where(seen.live, seen.y - 125, 0) / 30]
+        columns += [np.where(seen.live, seen.x - 128, 0) / 30, seen.across, seen.down, actions[:, 0] > 0]
         return np.column_stack(columns).astype(np.float32)
 
     def worths(self, seen: Rally, actions: Actions) -> Floats:
