@@ -66,6 +66,9 @@ def open_model(
     return tried(_replaced(base, mean=mean, std=std, size=size, classes=classes))
 
 
+_PROBABILITIES = 1e-4  # how far from 1 outputs may add up to that are taken for probabilities
+
+
 def tried(model: ImageModel) -> ImageModel:
     """Return `model` after one grey picture; raises `ModelError` where its answer is not a row of K finite numbers."""
     answer = _answer(model.module, model.channels, model.size, model.name)
@@ -78,6 +81,16 @@ def tried(model: ImageModel) -> ImageModel:
         raise ModelError(
             f"An image model answers with finite numbers, and {model.name} answered a grey picture with NaN or "
             "infinity: its weights have diverged, or its normalisation is another one (--mean, --std)."
+        )
+    if answer.shape[1] == 1:
+        raise ModelError(
+            f"An image model has a logit for each class, and {model.name} has one output only, whose softmax is always "
+            "1: wrap it so that it returns two, such as torch.cat([0 * z, z], dim=1) of its one logit z."
+        )
+    if bool((answer >= 0).all()) and bool(((answer.sum(dim=1) - 1).abs() < _PROBABILITIES).all()):
+        raise ModelError(
+            f"An image model returns logits, and what {model.name} returns adds up to 1, as probabilities do: return "
+            "what comes before its softmax, which is applied here (log-probabilities will do, too)."
         )
     return model
 

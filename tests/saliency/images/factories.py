@@ -98,6 +98,16 @@ def constant() -> nn.Module:
     return Answers(torch.tensor([[1.0, 2.0, 0.0]]))
 
 
+def one_logit() -> nn.Module:
+    """Answers with the logit of one class against the rest."""
+    return Answers(torch.full((1, 1), 0.3))
+
+
+def probabilities() -> nn.Module:
+    """Answers with probabilities."""
+    return Answers(torch.tensor([[0.2, 0.5, 0.3]]))
+
+
 def nan() -> nn.Module:
     """Answers NaN."""
     return Answers(torch.full((1, 3), torch.nan))

@@ -56,6 +56,8 @@ def test_a_factory_is_given_arguments() -> None:
         ("absent", "cannot be imported"),
         ("sized", "--model-args"),
         ("nan", "NaN"),
+        ("one_logit", "returns two"),
+        ("probabilities", "before its softmax"),
         ("pair", "a tuple"),
         ("maps", "a tensor (1, 3, 4, 4)"),
         ("wrong_names", "3 outputs and 2 names"),
