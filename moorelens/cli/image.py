@@ -24,6 +24,8 @@ METHODS: dict[str, Verb] = {
     "crosstest": Verb("several models compared: maps shown to each other", "", f"{_STUDY}:crosstest"),
 }
 
+_LONG = {"integrated_gradients": "ig"}  # what the explainer is called in Python and by `moorelens saliency`
+
 
 def image(arguments: list[str]) -> int:
     """Run `moorelens image METHOD ...`."""
@@ -31,6 +33,7 @@ def image(arguments: list[str]) -> int:
     if first in ("--help", "-h", "help"):
         print(overview())
         return 0
+    first = _LONG.get(first, first)
     if first not in METHODS:
         near = difflib.get_close_matches(first, METHODS, n=1)
         hint = f"did you mean `{near[0]}`?" if near else f"it is one of {', '.join(METHODS)}."

@@ -230,14 +230,25 @@ def numbers_of(text: str | None, option: str) -> tuple[float, ...] | None:
     return found
 
 
-def image_out(method: str, config: ImageConfig) -> str:
-    """Return `runs/image-<method>-<name>`, named after the picture, else after the model."""
+def image_out(method: str, config: ImageConfig, *, baseline: str | None = None) -> str:
+    """Return `runs/image-<method>-<name>`, named after the picture, else after the model.
+
+    The class, the baseline and the score follow where they are not the usual ones: asking again about another class
+    does not replace the answer about the first. `baseline`: what is asked for instead of the one of `config`.
+    """
     if config.image is not None:
         name = PurePath(config.image.replace("\\", "/")).stem
     else:
         name = (config.model or "bundled:shapes-bn").rpartition(":")[2]
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "picture"
-    return f"runs/image-{method.replace('++', 'pp').replace('+', 'p')}-{plain}"
+    usual = ImageConfig()
+    asked = {"class_": config.class_, "baseline": baseline or config.baseline, "score": config.score}
+    words = [_plain(name) or "picture"]
+    words += [_plain(value) for option, value in asked.items() if value is not None and value != getattr(usual, option)]
+    return f"runs/image-{method.replace('++', 'pp').replace('+', 'p')}-{'-'.join(word for word in words if word)}"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
 
 
 def recorded_image(config: ImageConfig) -> dict[str, Any]:

@@ -138,4 +138,4 @@ def grid_of(config: SAGConfig) -> tuple[int, int] | int:
 
 def sag_out(config: SAGConfig) -> str:
     """Return `runs/image-sag-<name>`, named after the picture, else after the model."""
-    return image_out("sag", image_config(config))
+    return image_out("sag", image_config(config), baseline="-".join(baselines_of(config)))

@@ -334,6 +334,8 @@ def test_results_go_to_a_folder_named_after_method_and_picture() -> None:
     assert image_out("igos+", asked("igos+", image="photos/")) == "runs/image-igosp-photos"
     assert image_out("ig", ImageConfig()) == "runs/image-ig-shapes-bn"
     assert image_out("ig", ImageConfig(image="..")) == "runs/image-ig-picture"
+    other = ImageConfig(image="cat.jpg", class_="a dog", baseline="black", score="logit")
+    assert image_out("ig", other) == "runs/image-ig-cat-a-dog-black-logit"
 
 
 def test_a_picture_that_is_missing_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ def test_a_bundled_model_brings_its_picture(tmp_path: Path) -> None:
 def test_results_go_to_a_folder_named_after_the_picture() -> None:
     assert sag_out(SAGConfig(image="a/cat.jpg")) == "runs/image-sag-cat"
     assert sag_out(SAGConfig()) == "runs/image-sag-shapes-bn"
+    assert sag_out(SAGConfig(image="cat.jpg", baseline="blur,black")) == "runs/image-sag-cat-blur-black"
 
 
 @pytest.mark.parametrize(
