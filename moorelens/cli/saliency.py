@@ -38,10 +38,14 @@ def _lines(branch: Any) -> list[str]:
     if branch.skipped:
         lines.append(f"{branch.skipped} of them show no difference and were left out")
     if branch.compared:
-        lines.append(
-            f"the other branch is taken by {branch.flips_salient} of {branch.compared} with the most salient part of "
-            f"the other's observation, by {branch.flips_other} with as much of the rest"
-        )
+        lines.append(_flips_line(branch))
     if branch.on_objects is not None:
         lines.append(f"{branch.on_objects:.0%} of the saliency is on objects that cover {branch.object_area:.1%}")
     return lines
+
+
+def _flips_line(branch: Any) -> str:
+    taken = f"the other branch is taken by {branch.flips_salient} of {branch.compared} with the"
+    if branch.flips_other is None:
+        return f"{taken} only feature of the other's observation; there is no other feature to compare with"
+    return f"{taken} most salient part of the other's observation, by {branch.flips_other} with as much of the rest"

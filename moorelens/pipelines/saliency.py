@@ -172,8 +172,8 @@ def record_of(job: Job, scene: Scene, found: BranchSaliency, screens: Screens) -
     mean = pixels(found.mean)
     flips = found.flips
 
-    def flipped(name: str) -> int:
-        return 0 if flips is None else int(getattr(flips, name).sum())
+    def flipped(flags: npt.NDArray[np.bool_] | None) -> int | None:
+        return None if flags is None else int(flags.sum())
 
     on_objects, area = _on_objects(job, found, screens)
     return BranchRecord(
@@ -183,10 +183,10 @@ def record_of(job: Job, scene: Scene, found: BranchSaliency, screens: Screens) -
         pairs=len(found.maps),
         skipped=int(found.skipped.sum()),
         parts=0 if flips is None else flips.parts,
-        flips_salient=flipped("salient"),
-        flips_other=flipped("other"),
-        left_salient=flipped("left_salient"),
-        left_other=flipped("left_other"),
+        flips_salient=0 if flips is None else int(flips.salient.sum()),
+        flips_other=0 if flips is None else flipped(flips.other),
+        left_salient=0 if flips is None else int(flips.left_salient.sum()),
+        left_other=0 if flips is None else flipped(flips.left_other),
         completeness=round(found.completeness, 6),
         digits=tuple(found.digits.tolist()),
         top=tuple(mean.flatten().argsort(descending=True, stable=True)[:_TOP].tolist()),
@@ -239,7 +239,7 @@ def hidden_returns(job: Job, scene: Scene, found: BranchSaliency, *, games: int)
         games=len(seeds),
         seen=score(NetworkPlayer(scene.network, features=reader)),
         salient_hidden=without(salient),
-        other_hidden=without(other),
+        other_hidden=without(other) if len(other) else None,
     )
 
 
@@ -260,5 +260,6 @@ def arrays_of(found: BranchSaliency) -> bytes:
     if found.memory is not None:
         arrays["memory"] = found.memory.numpy()
     if found.flips is not None:
-        arrays |= {name: getattr(found.flips, name) for name in ("salient", "other", "left_salient", "left_other")}
+        flags = {name: getattr(found.flips, name) for name in ("salient", "other", "left_salient", "left_other")}
+        arrays |= {name: values for name, values in flags.items() if values is not None}
     return encode_arrays(arrays)

@@ -101,10 +101,12 @@ def _bars(record: BranchRecord, names: Sequence[str]) -> str:
 
 def _proof(record: BranchRecord) -> list[str]:
     features = "best feature" if record.parts == 1 else f"best {record.parts} features"
-    return [
-        _text(f"The other branch is taken by {record.flips_salient} of {record.compared}", x=12, y=262, size=10),
-        _text(f"with its {features}, by {record.flips_other} with as many of the others.", x=12, y=276, size=10),
-    ]
+    if record.flips_other is None:
+        second = "with its only feature: there is no other to compare with."
+    else:
+        second = f"with its {features}, by {record.flips_other} with as many of the others."
+    first = f"The other branch is taken by {record.flips_salient} of {record.compared}"
+    return [_text(first, x=12, y=262, size=10), _text(second, x=12, y=276, size=10)]
 
 
 def _scatter(scene: Scene, record: BranchRecord, *, names: Sequence[str], titles: Sequence[str]) -> str:

@@ -16,6 +16,15 @@ from moorelens.reports.summary import SaliencyTotals
 from moorelens.saliency.differential.records import BranchRecord, SaliencyRecords
 from moorelens.stats import wilson
 
+_COMPARED = (
+    "Each observation at a decision point is given the most salient part of one from the other branch, or as much "
+    "of what is not salient; counted is how often the run then takes the other branch."
+)
+_ALONE = (
+    "Each observation at a decision point is given the only feature of one from the other branch; counted is how often "
+    "the run then takes the other branch. There is no other feature to compare with."
+)
+
 
 def read_records(data: bytes) -> SaliencyRecords:
     """Read `saliency/saliency.json`."""
@@ -31,9 +40,10 @@ def with_saliency(found: Summary, data: bytes) -> Summary:
     )
     intervals = dict(found.intervals)
     if pairs:
-        for name in ("flips_salient", "flips_other"):
-            count = sum(getattr(row, name) for row in records.branches)
-            intervals[f"saliency.{name.replace('flips', 'flip')}"] = interval(wilson(count, pairs))
+        flipped = sum(row.flips_salient for row in records.branches)
+        intervals["saliency.flip_salient"] = interval(wilson(flipped, pairs))
+        if records.flips_other is not None:
+            intervals["saliency.flip_other"] = interval(wilson(records.flips_other, pairs))
     return dataclasses.replace(
         found, summary=msgspec.structs.replace(found.summary, saliency=block), intervals=intervals
     )
@@ -98,15 +108,12 @@ def _row(record: BranchRecord, key: str) -> SaliencyRow:
         pairs=compared,
         skipped=record.skipped,
         flip_salient=record.flips_salient / compared if compared else None,
-        flip_other=record.flips_other / compared if compared else None,
+        flip_other=record.flips_other / compared if compared and record.flips_other is not None else None,
     )
 
 
 def _note(records: SaliencyRecords) -> str:
-    note = (
-        "Each observation at a decision point is given the most salient part of one from the other branch, or as much "
-        "of what is not salient; counted is how often the run then takes the other branch."
-    )
+    note = _ALONE if records.flips_other is None else _COMPARED
     objects = [row for row in records.branches if row.on_objects is not None and row.object_area is not None]
     if objects:
         share = sum(row.on_objects or 0.0 for row in objects) / len(objects)
@@ -116,6 +123,8 @@ def _note(records: SaliencyRecords) -> str:
         if row.hidden is not None:
             note += (
                 f" With the salient part hidden from S{row.state} on, the return is {row.hidden.salient_hidden:.4g} "
-                f"instead of {row.hidden.seen:.4g}; with as much of the rest hidden, {row.hidden.other_hidden:.4g}."
+                f"instead of {row.hidden.seen:.4g}"
             )
+            other = row.hidden.other_hidden
+            note += "." if other is None else f"; with as much of the rest hidden, {other:.4g}."
     return note

@@ -331,7 +331,10 @@ class StabilityPart(Record, frozen=True, kw_only=True):
 
 
 class SaliencyRow(Record, frozen=True, kw_only=True):
-    """The intervention test at one decision point: shares of branches that flip, over `pairs` pairs."""
+    """The intervention test at one decision point: shares of branches that flip, over `pairs` pairs.
+
+    `flip_other` is null where an observation has one feature only: there is no other part to replace.
+    """
 
     decision: str
     pairs: int

@@ -221,12 +221,12 @@ def decision_entry(decision: DecisionPoint, data: ReportData) -> DecisionEntry:
 def _test(decision: DecisionPoint, data: ReportData) -> str | None:
     """Return the intervention test of a decision point in a sentence, None where it was not made."""
     rows = [] if data.saliency is None else [row for row in data.saliency.rows if row.decision == decision.key]
-    if not rows or rows[0].flip_salient is None or rows[0].flip_other is None:
+    if not rows or rows[0].flip_salient is None:
         return None
-    return (
-        f"Replacing what is marked as salient changes the branch in {share(rows[0].flip_salient)} of "
-        f"{plural(rows[0].pairs, 'pair')}, replacing as much elsewhere in {share(rows[0].flip_other)}."
-    )
+    flipped = f"changes the branch in {share(rows[0].flip_salient)} of {plural(rows[0].pairs, 'pair')}"
+    if rows[0].flip_other is None:
+        return f"Replacing the only feature {flipped}; there is no other to compare with."
+    return f"Replacing what is marked as salient {flipped}, replacing as much elsewhere in {share(rows[0].flip_other)}."
 
 
 def _word_mark(branches: tuple[Branch, ...], marks: dict[int, ActionMark], decision: DecisionPoint) -> ActionMark:

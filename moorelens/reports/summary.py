@@ -154,7 +154,10 @@ class Stability(Record, frozen=True, kw_only=True):
 
 
 class SaliencyTotals(Record, frozen=True, kw_only=True):
-    """The intervention test over all decision points: shares of branches that flip."""
+    """The intervention test over all decision points: shares of branches that flip.
+
+    `flip_other` is null where an observation has one feature only: there is no other part to replace.
+    """
 
     decision_points: int | None = None
     flip_salient: float | None = None

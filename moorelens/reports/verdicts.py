@@ -293,13 +293,18 @@ def _stability(data: ReportData) -> Verdict:
 
 def _saliency(data: ReportData) -> Verdict | None:
     saliency = data.summary.saliency
-    if saliency.flip_salient is None or saliency.flip_other is None:
+    if saliency.flip_salient is None:
         return None
-    answer = (
-        f"Replacing the part of the observation marked as salient changes the branch in {share(saliency.flip_salient)} "
-        f"of {plural(saliency.pairs or 0, 'pair')}; replacing as much elsewhere, in {share(saliency.flip_other)}."
-    )
-    level: Level = "good" if saliency.flip_salient > saliency.flip_other else "poor"
+    flipped = f"changes the branch in {share(saliency.flip_salient)} of {plural(saliency.pairs or 0, 'pair')}"
+    level: Level = "unknown"
+    if saliency.flip_other is None:
+        answer = f"Not to be judged: an observation has one feature only. Replacing it {flipped}."
+    else:
+        level = "good" if saliency.flip_salient > saliency.flip_other else "poor"
+        answer = (
+            f"Replacing the part of the observation marked as salient {flipped}; replacing as much elsewhere, in "
+            f"{share(saliency.flip_other)}."
+        )
     return Verdict(
         key="saliency", question="What drives the decisions?", answer=answer, tables=("saliency",), level=level
     )

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
+from moorelens.cli.saliency import _lines
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.episodes import open_episodes
 from moorelens.envs.playing import play
@@ -27,9 +29,11 @@ from moorelens.fsm.players import NetworkPlayer
 from moorelens.pipelines.explain import run_explain
 from moorelens.pipelines.machines import decode_traces
 from moorelens.pipelines.saliency import explained, main_branches, ranked_points
-from moorelens.pipelines.saliency_report import read_records
+from moorelens.pipelines.saliency_pictures import _proof
+from moorelens.pipelines.saliency_report import read_records, saliency_part, with_saliency
+from moorelens.pipelines.summarise import Summary
 from moorelens.reports.data import decode_report_data
-from moorelens.reports.summary import decode_summary
+from moorelens.reports.summary import RunSummary, decode_summary
 from moorelens.runs.arrays import decode_arrays
 from moorelens.saliency.differential.analysis import Scene, branch_saliency, memory_before
 from moorelens.saliency.differential.attributed import attributed_branches
@@ -75,9 +79,8 @@ class TestExplain:
         found = decode_summary((folder / "summary.json").read_bytes()).saliency
         compared = sum(row.pairs - row.skipped for row in records.branches)
         assert (found.decision_points, found.pairs) == (len(records.branches), compared)
-        salient, other = (
-            sum(getattr(row, name) for row in records.branches) for name in ("flips_salient", "flips_other")
-        )
+        salient = sum(row.flips_salient for row in records.branches)
+        other = sum(row.flips_other or 0 for row in records.branches)
         assert found.flip_salient == salient / compared and found.flip_other == other / compared
         data = decode_report_data((folder / "report-data.json").read_bytes())
         interval = data.intervals["saliency.flip_salient"]
@@ -90,6 +93,27 @@ class TestExplain:
         assert result.summary is not None
         assert result.summary.saliency.pairs is None and result.summary.saliency.flip_salient is None
         assert [path.name for path in (tmp_path / "run/saliency").iterdir()] == ["saliency.json"]
+
+    def test_a_single_feature_has_no_control(self, folder: Path) -> None:
+        """Neither 0 nor the share of the salient part: null in the summary, no interval, and said in words."""
+        read = (folder / "saliency/saliency.json").read_bytes()
+        records = read_records(read)
+        alone = tuple(
+            msgspec.structs.replace(
+                row, flips_other=None, left_other=None, parts=1, top=(0,), mean=(1.0,), spread=(0.0,)
+            )
+            for row in records.branches
+        )
+        single = msgspec.structs.replace(records, branches=alone)
+        salient, other, pairs = single.shares()
+        assert (salient, pairs) == records.shares()[::2] and other is None
+        bare = Summary(summary=RunSummary(policy="p", env="e"), intervals={}, seed_returns=())
+        found = with_saliency(bare, msgspec.json.encode(single))
+        assert found.summary.saliency.flip_other is None and set(found.intervals) == {"saliency.flip_salient"}
+        part = saliency_part(msgspec.json.encode(single), (), {})
+        assert "no other feature to compare with" in part.note and "not salient" not in part.note
+        assert "only feature" in _proof(alone[0])[1] and "None" not in "".join(_proof(alone[0]))
+        assert "no other feature to compare with" in _lines(alone[0])[-1]
 
 
 class TestTheVerb:

@@ -141,6 +141,14 @@ def test_only_what_evaluate_measures_is_missing_where_all_else_was(cart_pole: Re
     assert "policy scores 1, the machine 1" in found["published"].answer
 
 
+@pytest.mark.parametrize(("other", "level"), [(0.1, "good"), (0.8, "poor"), (None, "unknown")])
+def test_saliency_without_a_control_is_not_judged(cart_pole: ReportData, other: float | None, level: str) -> None:
+    totals = SaliencyTotals(decision_points=1, flip_salient=0.8, flip_other=other, pairs=40)
+    found = {item.key: item for item in verdicts(with_summary(cart_pole, saliency=totals))}["saliency"]
+    assert found.level == level and "80.0\u202f% of 40 pairs" in found.answer
+    assert found.answer.startswith("Not to be judged: an observation has one feature only") == (other is None)
+
+
 def _machine_score() -> type:
     from moorelens.reports.summary import MachineScore
 

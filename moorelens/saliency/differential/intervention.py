@@ -25,13 +25,14 @@ class Flips:
 
     `salient`, `other (P,)`: whether the run then took the other branch, after the salient parts were replaced and
     after as many of the remaining ones, drawn by chance; `left_salient`, `left_other`: whether it left its own branch,
-    wherever it went; `parts`: how many were replaced.
+    wherever it went; `parts`: how many were replaced. `other` and `left_other` are None where an observation has a
+    single part, so that none remains.
     """
 
     salient: Flags
-    other: Flags
+    other: Flags | None
     left_salient: Flags
-    left_other: Flags
+    left_other: Flags | None
     parts: int
 
 
@@ -56,20 +57,22 @@ def flips(
     ranks = rank_parts(saliency.flatten(1), generator=generator)
     count = parts_of(ranks.shape[1], area)
     salient = _mask(ranks[:, :count], ranks.shape[1])
-    shuffled = torch.rand(ranks.shape, generator=generator).masked_fill(salient, 2.0).argsort(dim=1)
-    other = _mask(shuffled[:, :count], ranks.shape[1])
-    reached = [successors(_replaced(x, replacement, mask)) for mask in (salient, other)]
+    reached = successors(_replaced(x, replacement, salient))
+    control = None
+    if ranks.shape[1] > count:
+        shuffled = torch.rand(ranks.shape, generator=generator).masked_fill(salient, 2.0).argsort(dim=1)
+        control = successors(_replaced(x, replacement, _mask(shuffled[:, :count], ranks.shape[1])))
     return Flips(
-        salient=reached[0] == opposite,
-        other=reached[1] == opposite,
-        left_salient=reached[0] != own,
-        left_other=reached[1] != own,
+        salient=reached == opposite,
+        other=None if control is None else control == opposite,
+        left_salient=reached != own,
+        left_other=None if control is None else control != own,
         parts=count,
     )
 
 
 def parts_of(total: int, area: float) -> int:
-    """Return how many of `total` parts an area is: at least one, at most half."""
+    """Return how many of `total` parts an area is: at least one, at most half; the only one where there is one."""
     return max(1, min(int(np.ceil(area * total - 1e-9)), total // 2))
 
 

@@ -89,6 +89,7 @@ class TestFlips:
             own=np.full(40, 7), opposite=np.full(40, 9), area=0.05, generator=torch.Generator().manual_seed(1),
         )  # fmt: skip
         assert found.parts == 4
+        assert found.other is not None and found.left_other is not None
         assert found.salient.all() and not found.other.any() and not found.left_other.any()
 
     def test_a_third_way_is_leaving_but_not_flipping(self) -> None:
@@ -98,6 +99,17 @@ class TestFlips:
             own=np.full(4, 7), opposite=np.full(4, 9), area=0.3, generator=torch.Generator(),
         )  # fmt: skip
         assert found.left_salient.all() and not found.salient.any()
+        assert found.left_other is not None and found.left_other.all()
+
+    def test_an_observation_of_one_part_has_no_control(self) -> None:
+        """Were the only part drawn again as the other one, the control would flip as often as what is tested."""
+        for x in (torch.ones(4, 1), torch.ones(4, 3, 1, 1)):
+            found = flips(
+                x, -x, x, lambda seen: np.where(seen.flatten(1)[:, 0].numpy() > 0, 7, 9),
+                own=np.full(4, 7), opposite=np.full(4, 9), area=0.25, generator=torch.Generator(),
+            )  # fmt: skip
+            assert found.parts == 1 and found.salient.all() and found.left_salient.all()
+            assert found.other is None and found.left_other is None
 
     @pytest.mark.parametrize(("total", "area", "parts"), [(4, 0.25, 1), (6, 0.25, 2), (2, 0.5, 1), (6400, 0.05, 320)])
     def test_how_many_parts_an_area_is(self, total: int, area: float, parts: int) -> None:
