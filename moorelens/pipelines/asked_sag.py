@@ -74,7 +74,7 @@ def sag_stage(job: Job, settings: DifferentialConfig, *, state: int, targets: tu
             subject, pictures = _subject(job, scene, one, state=state, targets=targets), _pictures(one)
             drawing = sag_svg(one.sag, pictures, title=subject.title, answer=subject.answer)
             files[drawings[one.target]] = drawing.encode("utf-8")
-            files[pages[one.target]] = render_sag(one.sag, pictures, subject)
+            files[pages[one.target]] = render_sag(one.sag, pictures, subject, source=f"{stem}.json")
             graphs.append(_graph(job, one, subject))
         document = BranchGraphs(
             config=settings, state=state, targets=targets, seen=pairs.seen, branches=(graphs[0], graphs[1])
@@ -126,6 +126,10 @@ def _subject(job: Job, scene: Scene, one: BranchSets, *, state: int, targets: tu
         hidden=f"what was seen where S{state} goes on to S{opposite}",
         facts=tuple(facts),
         also=f", and {action} is still the likeliest action" if one.greedy else "",
+        advice=(
+            "The branches then differ in what the policy remembers, not in what it does next: --method igos --score "
+            "memory:K explains digit K of the memory it goes on with."
+        ),
         kicker=f"what is enough for a decision between {listed([f'S{target}' for target in targets])}",
     )
 

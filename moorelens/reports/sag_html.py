@@ -7,18 +7,20 @@ import hashlib
 from importlib import resources
 from typing import Any
 
-from moorelens.reports.format import number, share
+from moorelens.reports.format import number
 from moorelens.reports.html import environment
-from moorelens.reports.sag_svg import SAGPictures, level_of, node_words, points, sag_svg
+from moorelens.reports.sag_svg import SAGPictures, kept, level_of, node_words, patch_called, points, sag_svg
 from moorelens.reports.sag_words import SAGSubject, findings, lede, limits, rows
 from moorelens.saliency.sets.sag import SAG
-from moorelens.saliency.sets.text import patch_name, sag_dnf, set_name
+from moorelens.saliency.sets.text import sag_dnf, set_name
 
 _EARLY = 'document.documentElement.classList.add("js")'
 
 
-def render_sag(sag: SAG, pictures: SAGPictures | None, subject: SAGSubject) -> bytes:
+def render_sag(sag: SAG, pictures: SAGPictures | None, subject: SAGSubject, *, source: str = "sag.json") -> bytes:
     """Return the page, the same bytes for the same data; `pictures` None: patches are features of a vector.
+
+    `source`: the file beside the page that holds its numbers.
 
     Every string is escaped; a Content-Security-Policy admits this file's own script and style by hash and no more.
     """
@@ -42,6 +44,7 @@ def render_sag(sag: SAG, pictures: SAGPictures | None, subject: SAGSubject) -> b
         findings=findings(sag, subject),
         limits=limits(sag, subject),
         rows=rows(sag),
+        source=source,
         pictured=pictures is not None,
         payload=_payload(sag),
     )  # fmt: skip
@@ -55,7 +58,7 @@ def _payload(sag: SAG) -> list[dict[str, Any]]:
             "name": set_name(node.patches, sag.grid),
             "words": node_words(sag, index),
             "level": level_of(sag, node),
-            "share": share(node.relative),
+            "share": kept(node.relative),
             "value": number(node.value, digits=3),
             "root": node.root,
             "hidden": node.hidden_children,
@@ -66,7 +69,7 @@ def _payload(sag: SAG) -> list[dict[str, Any]]:
         for index, node in enumerate(sag.nodes)
     ]
     for index, edge in enumerate(sag.edges):
-        way = {"edge": index, "patch": patch_name(edge.patch, sag.grid), "points": points(edge.drop)}
+        way = {"edge": index, "patch": patch_called(sag, edge.patch), "points": points(edge.drop)}
         found[edge.parent]["children"].append({**way, "node": edge.child})
         found[edge.child]["parents"].append({**way, "node": edge.parent})
     return found

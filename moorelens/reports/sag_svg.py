@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from moorelens.reports.figures import FONT, INK, RULE, SOFT
-from moorelens.reports.format import number, printable, share
+from moorelens.reports.format import count, number, plural, printable, share
 from moorelens.reports.sag_layout import CAPTION, MARGIN, Layout, lay_out, thumb_size
 from moorelens.saliency.sets.sag import SAG, SAGGrid, SAGNode
 from moorelens.saliency.sets.text import patch_name, set_name
@@ -18,6 +18,7 @@ GOOD, MIXED, POOR, SHOWN, LOST = "#2b6e4f", "#8a6200", "#a63d2a", "#ffffff", "#e
 THUMB = 96.0  # units that the longer side of a thumbnail takes
 _LETTERS, _LETTER = 17, 6.7  # that fit below a thumbnail; width of one, at most
 _NAMED = 6  # parts of a set that a sentence names
+_RARE, FAR = 0.01, 10.0  # score of a whole, and multiples of it, at which a share of it says nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +51,18 @@ def sag_svg(sag: SAG, pictures: SAGPictures | None, *, title: str, answer: str, 
 
 def alt_text(sag: SAG, answer: str) -> str:
     """Return the drawing in a sentence."""
+    if outdone(sag):
+        name = whole_of(sag)
+        return (
+            f"The {answer} is higher for the hidden {name} ({number(sag.empty, digits=3)}) than for the {name} itself "
+            f"({number(sag.full, digits=3)}), so nothing is to be explained under this baseline."
+        )
     if sag.vacuous:
-        return f"Nothing needs to be shown: hidden as a whole, the input keeps {share(_ratio(sag))} of the {answer}."
+        return f"Nothing needs to be shown: hidden as a whole, the input keeps {kept(_ratio(sag))} of the {answer}."
     roots = [sag.nodes[index] for index in sag.roots]
     if not roots:
         return f"No set of {unit_of(sag)[1]} was found that alone keeps {percent(sag.p_high)} of the {answer}."
-    named = "; ".join(f"{called(sag, node)} ({share(node.relative)})" for node in roots)
+    named = "; ".join(f"{called(sag, node)} ({kept(node.relative)})" for node in roots)
     return f"Sets of {unit_of(sag)[1]} that alone keep {percent(sag.p_high)} of the {answer} or more: {named}."
 
 
@@ -63,6 +70,22 @@ def unit_of(sag: SAG) -> tuple[str, str]:
     """Return what one part of the input is called, and several."""
     vector = sag.grid is not None and len(sag.grid.size) == 1
     return ("feature", "features") if vector else ("patch", "patches")
+
+
+def whole_of(sag: SAG) -> str:
+    """Return what the whole input is called."""
+    return "input" if unit_of(sag)[0] == "feature" else "picture"
+
+
+def outdone(sag: SAG) -> bool:
+    """Say whether the hidden input scores so far above the whole that a share of the whole would mislead."""
+    rare = sag.full < _RARE and sag.empty > sag.full
+    return sag.vacuous and (rare or _ratio(sag) > FAR)
+
+
+def kept(part: float) -> str:
+    """Return the share of the whole's score that a set keeps; far above it, how many times the whole: `52 times`."""
+    return share(part) if part <= FAR else f"{count(part)} times"
 
 
 def percent(part: float) -> str:
@@ -76,11 +99,17 @@ def called(sag: SAG, node: SAGNode) -> str:
     return set_name(node.patches, sag.grid) if size <= _NAMED else f"a set of {size} {unit_of(sag)[1]}"
 
 
+def patch_called(sag: SAG, patch: int) -> str:
+    """Return the name of a part for a sentence: in quotation marks where it is of several words."""
+    name = patch_name(patch, sag.grid)
+    return f"\u201c{name}\u201d" if " " in name else name
+
+
 def node_words(sag: SAG, index: int) -> str:
     """Return a node in a sentence, for those who hear the page."""
     node = sag.nodes[index]
     kind = "sufficient set" if node.root else "set"
-    return f"{kind} {set_name(node.patches, sag.grid)}: {share(node.relative)} of the whole"
+    return f"{kind} {set_name(node.patches, sag.grid)}: {kept(node.relative)} of the whole"
 
 
 def level_of(sag: SAG, node: SAGNode) -> str:
@@ -134,8 +163,10 @@ class _Head:
         lines = [self.title, f"{self.answer}: {number(self.sag.full, digits=3)}"]
         if not self.pictures:
             lines.append(f"with every feature replaced: {number(self.sag.empty, digits=3)}")
+        if outdone(self.sag):
+            return [*lines, f"The hidden {whole_of(self.sag)} scores higher: nothing", "is to be explained under it."]
         if self.sag.vacuous:
-            return [*lines, "Nothing needs to be shown for it:", f"all hidden keeps {share(_ratio(self.sag))} of it."]
+            return [*lines, "Nothing needs to be shown for it:", f"all hidden keeps {kept(_ratio(self.sag))} of it."]
         if not self.sag.nodes:
             return [*lines, f"No set that alone keeps {percent(self.sag.p_high)}", "of it was found."]
         lines.append(f"thick frame: enough alone, {percent(self.sag.p_high)} of it or more")
@@ -155,7 +186,7 @@ def _node(sag: SAG, layout: Layout, index: int, pictures: SAGPictures | None) ->
     below = "" if not node.hidden_children else f" +{node.hidden_children}"
     caption = (
         f'<text y="{height + 15:g}" font-size="12"><tspan font-weight="600" fill="{colour}" class="fill {level}">'
-        f'{share(node.relative)}</tspan><tspan dx="6" fill="{SOFT}" class="soft">{number(node.value, digits=3)}{below}'
+        f'{kept(node.relative)}</tspan><tspan dx="6" fill="{SOFT}" class="soft">{number(node.value, digits=3)}{below}'
         "</tspan></text>"
     )
     name = (
@@ -178,7 +209,7 @@ def _edge(sag: SAG, layout: Layout, index: int) -> str:
     bend = (y2 - y1) / 2
     weight = weight_of(edge.drop)
     colour, width = (("#b9b5aa", 0.9), ("#8b877c", 2.0), (POOR, 3.2))[weight - 1]
-    text = f"without {patch_name(edge.patch, sag.grid)}: {points(edge.drop)}"
+    text = f"without {patch_called(sag, edge.patch)}: {points(edge.drop)}"
     return (
         f'<path class="edge w{weight}" id="e{index}" d="M{x1:.1f} {y1:.1f}C{x1:.1f} {y1 + bend:.1f} {x2:.1f} '
         f'{y2 - bend:.1f} {x2:.1f} {y2:.1f}" fill="none" stroke="{colour}" stroke-width="{width:g}">'
@@ -190,6 +221,14 @@ def points(drop: float) -> str:
     """Return what a removal does in points of the whole's score, with its sign: `−41 points`, `+3 points`."""
     rounded = round(-100 * drop)
     return f"{f'{rounded:+d}'.replace('-', chr(0x2212)) if rounded else '±0'} points"
+
+
+def loses(drop: float) -> str:
+    """Return what a removal does as a verb: `loses 41 points`, `gains 3 points`."""
+    rounded = round(100 * drop)
+    if not rounded:
+        return "loses nothing"
+    return f"{'loses' if rounded > 0 else 'gains'} {plural(abs(rounded), 'point')}"
 
 
 def _outlines(sag: SAG, index: int, layout: Layout) -> str:

@@ -5,10 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from moorelens.reports.format import count, number, plural, share
-from moorelens.reports.sag_svg import alt_text, called, percent, points, unit_of
+from moorelens.reports.format import count, number, plural
+from moorelens.reports.sag_svg import (
+    FAR,
+    alt_text,
+    called,
+    kept,
+    loses,
+    outdone,
+    patch_called,
+    percent,
+    points,
+    unit_of,
+)
 from moorelens.saliency.sets.sag import SAG, SAGNode
-from moorelens.saliency.sets.text import patch_name, set_name
+from moorelens.saliency.sets.text import set_name
 
 Level = Literal["good", "mixed", "poor", "unknown"]
 
@@ -18,7 +29,8 @@ class SAGSubject:
     """What was explained, in words: `title` (`disc in shapes-1`), `answer` (`probability of disc`), and by whom.
 
     `said`: what the model says, a sentence; `hidden`: what a hidden part shows; `facts`: name and text, for the head of
-    the page; `kicker`: the line above its title; `also`: what a set has to keep besides, the end of a sentence.
+    the page; `kicker`: the line above its title; `also`: what a set has to keep besides, the end of a sentence;
+    `advice`: what to try where there is nothing to explain, a sentence.
     """
 
     title: str
@@ -28,6 +40,7 @@ class SAGSubject:
     facts: tuple[tuple[str, str], ...] = ()
     kicker: str = "attention graph"
     also: str = ""
+    advice: str = "Try another baseline, or another class."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +61,13 @@ def lede(sag: SAG, subject: SAGSubject) -> str:
 def findings(sag: SAG, subject: SAGSubject) -> list[Finding]:
     """Return what a reader wants to know first."""
     if sag.vacuous:
+        if outdone(sag):
+            text = f"{alt_text(sag, subject.answer)} {subject.advice}"
+            return [Finding(question="Is there something to explain?", level="poor", word="no", text=text)]
         text = (
             f"With {subject.hidden} in place of every {unit_of(sag)[0]} the {subject.answer} is "
             f"{number(sag.empty, digits=3)}, as a whole {number(sag.full, digits=3)}: no {unit_of(sag)[0]} is needed "
-            "for it, so there is nothing that this graph could show. Try another baseline, or another class."
+            f"for it, so there is nothing that this graph could show. {subject.advice}"
         )
         return [Finding(question="Is there something to explain?", level="poor", word="no", text=text)]
     if not sag.nodes:
@@ -67,15 +83,17 @@ def _least(sag: SAG, subject: SAGSubject) -> Finding:
     named = f" ({called(sag, best)})" if called(sag, best) == set_name(best.patches, sag.grid) else ""
     text = (
         f"{_parts(sag, len(best.patches))} of {count(sag.count)}{named} keep "
-        f"{share(best.relative)} of the {subject.answer} while all else shows {subject.hidden}."
+        f"{kept(best.relative)} of the {subject.answer} while all else shows {subject.hidden}."
     )
     if len(best.patches) == 1:
         text = text.replace(" keep ", " keeps ", 1)
     if sag.full:
-        text += f" With nothing shown it keeps {share(sag.empty / sag.full)}."
-    if best.relative > 1:
+        text += f" With nothing shown it keeps {kept(sag.empty / sag.full)}."
+    if best.relative > FAR:
+        text += " That is far above the whole, which hardly has it: an artefact of the baseline."
+    elif best.relative > 1:
         text += " That is more than the whole: what else there is speaks against it."
-    small = len(best.patches) <= max(1, sag.count // 5)
+    small = len(best.patches) <= max(1, sag.count // 5) and best.relative <= FAR
     return Finding(
         question="How little is enough?",
         level="good" if small else "mixed",
@@ -109,11 +127,11 @@ def _needed(sag: SAG, subject: SAGSubject) -> Finding:
     least = min(drops, key=lambda edge: edge.drop)
     text = (
         f"Of the removals that are drawn, {called(sag, sag.nodes[worst.parent])} loses most without "
-        f"{patch_name(worst.patch, sag.grid)} ({points(worst.drop)}), and "
-        f"{called(sag, sag.nodes[least.parent])} least without {patch_name(least.patch, sag.grid)} "
+        f"{patch_called(sag, worst.patch)} ({points(worst.drop)}), and "
+        f"{called(sag, sag.nodes[least.parent])} least without {patch_called(sag, least.patch)} "
         f"({points(least.drop)})."
     )
-    return Finding(question="What if one more is hidden?", level="unknown", word=points(worst.drop), text=text)
+    return Finding(question="What if one more is hidden?", level="unknown", word=loses(worst.drop), text=text)
 
 
 def _certain(sag: SAG, subject: SAGSubject) -> Finding:
@@ -167,12 +185,12 @@ def rows(sag: SAG) -> list[tuple[str, str, str, str, bool]]:
     ways: dict[int, list[str]] = {index: [] for index in range(len(sag.nodes))}
     for edge in sag.edges:
         parent = set_name(sag.nodes[edge.parent].patches, sag.grid)
-        ways[edge.child].append(f"{parent} without {patch_name(edge.patch, sag.grid)} ({points(edge.drop)})")
+        ways[edge.child].append(f"{parent} without {patch_called(sag, edge.patch)} ({points(edge.drop)})")
     return [(*_numbers(sag, node), "; ".join(ways[index]), node.root) for index, node in enumerate(sag.nodes)]
 
 
 def _numbers(sag: SAG, node: SAGNode) -> tuple[str, str, str]:
-    return set_name(node.patches, sag.grid), share(node.relative), number(node.value, digits=3)
+    return set_name(node.patches, sag.grid), kept(node.relative), number(node.value, digits=3)
 
 
 def _parts(sag: SAG, amount: int) -> str:

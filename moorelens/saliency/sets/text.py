@@ -12,8 +12,10 @@ def patch_name(patch: int, grid: SAGGrid | None = None) -> str:
     return grid.names[patch] if grid is not None and grid.names else f"P{patch}"
 
 
-def set_name(patches: tuple[int, ...], grid: SAGGrid | None = None, *, join: str = " ") -> str:
-    """Return the names of the patches of a set."""
+def set_name(patches: tuple[int, ...], grid: SAGGrid | None = None, *, join: str | None = None) -> str:
+    """Return the names of the patches of a set; names of several words are joined so that none runs into the next."""
+    if join is None:
+        join = " & " if grid is not None and any(" " in name for name in grid.names) else " "
     return join.join(patch_name(patch, grid) for patch in patches)
 
 
