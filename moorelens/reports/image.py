@@ -46,7 +46,10 @@ class ClassProbability(Record, frozen=True, kw_only=True):
 
 
 class Curve(Record, frozen=True, kw_only=True):
-    """The score at shares of the picture from 0 to 1; `auc` in units of the score, `auc_norm` 0 at f_b and 1 at f_x."""
+    """The score at shares of the picture from 0 to 1; `auc` in units of the score, `auc_norm` 0 at f_b and 1 at f_x.
+
+    `auc_norm` is null where the gap between the two is too small to scale anything by.
+    """
 
     area: tuple[float, ...]
     score: tuple[float, ...]

@@ -94,7 +94,7 @@ def tables(found: Explanation) -> list[tuple[str, str, list[tuple[str, str]]]]:
         ("area while shown", f"{scored(found.insertion.auc)} (random {scored(found.random.insertion_mean)})"),
         (
             "the same from 0 (all hidden) to 1 (whole picture)",
-            f"{_scaled(found.deletion.auc_norm)} and {_scaled(found.insertion.auc_norm)}",
+            _scaled(found),
         ),
         ("hidden until the answer changes", share(found.flip_area) if found.flip_area is not None else "it does not"),
         ("shown until 0.9 of the gap is back", share(found.keep_area)),
@@ -146,12 +146,15 @@ def _three(found: Explanation) -> str:
     return listed([scored(value) for value in (found.f_x, found.f_b, found.gap)], last="and")
 
 
-def _scaled(value: float | None) -> str:
-    return "\u2013" if value is None else scored(value)
+def _scaled(found: Explanation) -> str:
+    both = (found.deletion.auc_norm, found.insertion.auc_norm)
+    if None in both:
+        return "left out, as the gap is too small to scale by"
+    return listed([scored(value) for value in both], last="and")
 
 
 def _numbers(values: tuple[float, ...]) -> str:
-    return ", ".join(number(value) for value in values[:4]) + (", …" if len(values) > 4 else "")
+    return ", ".join(f"{value:.6g}" for value in values[:4]) + (", …" if len(values) > 4 else "")
 
 
 def _value(value: Any) -> str:

@@ -12,6 +12,7 @@ from moorelens.reports.image import Explanation
 DELETION, INSERTION = "#b4432f", "#2f6da8"
 SCORES = {"prob": "probability", "logit": "logit", "logprob": "log probability", "margin": "margin"}
 _LEFT, _TOP, _WIDTH, _HEIGHT, _RIGHT = 48.0, 34.0, 400.0, 200.0, 142.0
+_LINE = 12.0  # between two lines of words
 _NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 
 
@@ -19,11 +20,11 @@ def curves_svg(found: Explanation, *, paper: bool = True) -> str:
     """Return the plot; `paper`: on white with its key, a file of its own; else as a page needs it."""
     low, high = _range(found)
     parts = [_axes(found, low, high)]
-    for name, value in (("whole picture", found.f_x), ("all hidden", found.f_b)):
-        y = _y(value, low, high)
+    levels = (("whole picture", _y(found.f_x, low, high)), ("all hidden", _y(found.f_b, low, high)))
+    for (name, y), place in zip(levels, _apart(levels[0][1], levels[1][1]), strict=True):
         parts.append(_path(f"M{_LEFT:g} {y:.1f}h{_WIDTH:g}", SOFT, "level", width=0.8, dash="1 3"))
         # In the middle, where the curves seldom meet these levels.
-        parts.append(_text(name, x=_x(0.5), y=y + (12 if y < _TOP + 14 else -4), anchor="middle", size=10))
+        parts.append(_text(name, x=_x(0.5), y=place, anchor="middle", size=10))
     curves = (
         ("hidden, random", DELETION, "deletion", found.deletion.area, found.random.deletion_score, "4 3"),
         ("shown, random", INSERTION, "insertion", found.insertion.area, found.random.insertion_score, "4 3"),
@@ -70,6 +71,18 @@ def _range(found: Explanation) -> tuple[float, float]:
     known = [*found.deletion.score, *found.insertion.score, *found.random.deletion_score, *found.random.insertion_score]
     low, high = min(known), max(known)
     return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _apart(first: float, second: float) -> tuple[float, float]:
+    """Return where the words of two levels stand: above their lines, of two that are close on either side of them."""
+    alone = [y + (12 if y < _TOP + 14 else -4) for y in (first, second)]
+    if abs(alone[0] - alone[1]) >= _LINE:
+        return alone[0], alone[1]
+    upper, lower = min(first, second) - 4, max(first, second) + 12
+    if lower > _TOP + _HEIGHT - 2:  # where the axis begins
+        lower = max(first, second) - 4
+        upper = min(upper, lower - _LINE)
+    return (upper, lower) if first <= second else (lower, upper)
 
 
 def _x(area: float) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from moorelens.reports.format import count, listed, plural, share
+from moorelens.reports.format import count, listed, number, plural, share
 from moorelens.reports.image import Explanation
 from moorelens.reports.image_svg import SCORES, scored
 
 Level = Literal["good", "mixed", "poor", "unknown"]
+_SEEN = 0.01  # probability below which a class that was asked for is one that the model does not see
+_FAR_ABOVE = 3.0  # times the score of the whole picture, at which parts of it are no explanation of it
 
 METHODS: dict[str, tuple[str, str]] = {
     "igos": ("I-GOS", "A small mask that hides as little as possible and yet takes the answer away."),
@@ -81,6 +83,13 @@ def _explainable(found: Explanation) -> Answer:
         f"With everything hidden ({hidden}) the {SCORES[found.score]} of {found.target.name} goes from "
         f"{scored(found.f_x)} to {scored(found.f_b)}"
     )
+    if found.explainable and unseen(found):
+        least = f"this class is at {rare(found)}"
+        text = (
+            f"{fall}: {least}, so the model hardly sees it in the picture, and a map can only say what makes it a "
+            "little more or less likely. Try another --class."
+        )
+        return Answer(key="gap", question="Is there something to explain?", level="mixed", word=least, text=text)
     if found.explainable:
         text = f"{fall}: a gap of {scored(found.gap)} for the map to explain."
         return Answer(key="gap", question="Is there something to explain?", level="good", word="yes", text=text)
@@ -102,6 +111,24 @@ def _explainable(found: Explanation) -> Answer:
 def speaks_against(found: Explanation) -> bool:
     """Say whether the baseline scores clearly more than the picture."""
     return found.gap < 0 and -found.gap >= _min_gap(found) * abs(found.f_b)
+
+
+def unseen(found: Explanation) -> bool:
+    """Say whether the class was asked for although the model all but rules it out."""
+    return found.target.index != found.predicted.index and found.target.probability < _SEEN
+
+
+def rare(found: Explanation) -> str:
+    """Return a small probability of the class with the digit that counts: `0.09 %`."""
+    return f"{100 * found.target.probability:.1g}\u202f%"
+
+
+def outdoes(found: Explanation) -> float | None:
+    """Return how many times the whole picture's score the parts shown average, where that is far above it."""
+    best = max(found.f_x, found.f_b)
+    if found.score != "prob" or best <= 0 or found.insertion.auc <= _FAR_ABOVE * best:
+        return None
+    return found.insertion.auc / best
 
 
 def _min_gap(found: Explanation) -> float:
@@ -137,6 +164,17 @@ def _insertion(found: Explanation) -> Answer:
 def _judged(found: Explanation, key: str, question: str, level: Level, word: str, text: str) -> Answer:
     if not found.explainable or found.map.flat:
         return Answer(key=key, question=question, level="unknown", word="not to be judged", text=text.strip())
+    more = outdoes(found)
+    if more is not None:
+        multiple = number(more) if more < 10 else count(more)
+        text = (
+            f"{text.strip()} The parts shown score far above the whole picture ({multiple} times on average): an "
+            "artefact of the baseline."
+        )
+        return Answer(key=key, question=question, level="poor", word="an artefact of the baseline", text=text)
+    if unseen(found):
+        level = "mixed" if level == "good" else level
+        word = f"{word}; this class is at {rare(found)}"
     return Answer(key=key, question=question, level=level, word=word, text=text.strip())
 
 
@@ -168,6 +206,8 @@ def _truth(found: Explanation) -> Answer:
         )
     level: Level = "good" if truth.hit and truth.mass > 2 * truth.area else "mixed" if truth.hit else "poor"
     word = {"good": "yes", "mixed": "in part", "poor": "no"}[level]
+    if level == "good" and (unseen(found) or outdoes(found) is not None):
+        level, word = "mixed", f"yes, of a class at {rare(found)}" if unseen(found) else word
     if level == "poor" and truth.right and found.explainable:
         passed = {_deletion(found).level, _insertion(found).level} == {"good"}
         text += (
@@ -182,7 +222,9 @@ def _own(found: Explanation) -> list[Answer]:
     """Return what the method's own checks say."""
     if found.map.flat:
         hint = (
-            "No pixel differs from another. A model that takes no gradients (or a layer without any positive "
+            "There was next to nothing to explain (see above), so a map without differences is what to expect."
+            if not found.explainable
+            else "No pixel differs from another. A model that takes no gradients (or a layer without any positive "
             "evidence, for gradcam) looks like this: try occlusion or rise, which need none."
         )
         return [Answer(key="flat", question="Is there a map?", level="poor", word="it is flat", text=hint)]

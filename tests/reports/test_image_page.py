@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 import msgspec
 import pytest
 
-from moorelens.reports.image import Explanation, decode_explanation, encode_image
+from moorelens.reports.image import Explanation, RandomMaps, decode_explanation, encode_image
 from moorelens.reports.image_html import render_image
 from moorelens.reports.image_index import render_index
 from moorelens.reports.image_svg import curve_places, curves_svg
@@ -93,6 +93,55 @@ def test_an_incomplete_integral_is_said() -> None:
     assert "--path-steps" in by_key(off)["complete"].text
     fine = explanation(method="ig", diagnostics={"completeness": 0.0001, "incomplete": False})
     assert by_key(fine)["complete"].level == "good"
+
+
+def rare(**changes: object) -> Explanation:
+    """A class that the model rules out, while parts of the picture on the baseline are given it."""
+    target = msgspec.structs.replace(explanation().top[1], probability=0.0009)
+    scores = {"f_x": 0.0009, "f_b": 0.0003, "gap": 0.0006}
+    return explanation(target=target, asked=True, flip_area=None, flips_to=None, **{**scores, **changes})
+
+
+def test_a_class_that_the_model_does_not_see_is_judged_well_in_nothing() -> None:
+    low = RandomMaps(**{**msgspec.structs.asdict(explanation().random), "insertion": (0.0003, 0.0004)})
+    small = msgspec.structs.replace(explanation().insertion, auc=0.0008)
+    found = by_key(rare(insertion=small, random=low))
+    assert found["gap"].word == "this class is at 0.09\u202f%"
+    assert "this class is at 0.09" in found["insertion"].word
+    assert {answer.level for answer in found.values()} <= {"mixed", "poor"}
+
+
+def test_parts_that_score_far_above_the_whole_are_an_artefact() -> None:
+    found = by_key(rare(insertion=msgspec.structs.replace(explanation().insertion, auc=0.333)))
+    assert {answer.level for answer in found.values()} <= {"mixed", "poor"}
+    for key in ("deletion", "insertion"):
+        assert "an artefact of the baseline" in found[key].word
+        assert "score far above the whole picture (370 times on average)" in found[key].text
+
+
+def test_an_area_that_nothing_scales_is_left_out_with_a_word() -> None:
+    nothing = msgspec.structs.replace(explanation().insertion, auc_norm=None)
+    assert "left out, as the gap is too small" in page(explanation(insertion=nothing))
+    assert "left out" not in page(explanation())
+
+
+def test_a_flat_map_of_nothing_is_no_fault_of_the_model() -> None:
+    nothing = by_key(msgspec.structs.replace(flat(), gap=0.0, f_b=0.96, explainable=False))["flat"].text
+    assert "nothing to explain" in nothing and "gradients" not in nothing
+    assert "gradients" in by_key(flat())["flat"].text
+
+
+def test_the_normaliser_is_shown_exactly() -> None:
+    found = explanation(model=msgspec.structs.replace(explanation().model, mean=(0.485, 0.456, 0.406)))
+    assert "0.485, 0.456, 0.406 and 0.25" in page(found)
+
+
+@pytest.mark.parametrize(("f_x", "f_b"), [(0.002, 0.001), (1.0, 0.999), (0.5, 0.49), (0.5, 0.52), (0.96, 0.05), (0, 0)])
+def test_the_names_of_two_close_levels_stand_apart(f_x: float, f_b: float) -> None:
+    root = ET.fromstring(curves_svg(explanation(f_x=f_x, f_b=f_b), paper=False))
+    places = [float(one.get("y", "")) for one in root if one.text in ("whole picture", "all hidden")]
+    assert abs(places[0] - places[1]) >= 12
+    assert all(20 < place < 244 for place in places)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -29,6 +29,7 @@ from moorelens.saliency.attribution import Attribution
 from moorelens.saliency.baselines import other
 from moorelens.saliency.curves import Curve as CurveTensors
 from moorelens.saliency.curves import causal_curve, flip_area, rank_parts, ranks_of
+from moorelens.saliency.images.faults import blaming
 from moorelens.saliency.images.models import ImageModel
 from moorelens.saliency.localisation import mass_in, pointing_game
 from moorelens.saliency.meter import Meter
@@ -38,6 +39,7 @@ from moorelens.saliency.scores import BoundScore, class_score
 RANDOM_MAPS, RANDOM_CELLS = 5, 7
 ENOUGH = 0.9  # of the gap: what counts as bringing the score back
 _TOP = 5
+SCALED_MOST, SCALED_GAP = 10.0, 1e-3  # a scaled area beyond, or a gap of probabilities below, says nothing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -58,7 +60,8 @@ class Measured:
 def measure(job: ImageJob, sample: Sample) -> Measured:
     """Explain one picture; raises `ModelFailure` where the model cannot answer it."""
     try:
-        return _measured(job, sample)
+        with blaming(job.model, name=sample.picture.name):
+            return _measured(job, sample)
     except torch.OutOfMemoryError as error:
         raise ModelFailure(
             f"A model needs memory for each picture of a batch, and {job.model.name} ran out of it with "
@@ -98,8 +101,8 @@ def _measured(job: ImageJob, sample: Sample) -> Measured:
         gap=float(attribution.gap[0]),
         explainable=bool(attribution.explainable[0]),
         map=_map_facts(attribution, saliency[0]),
-        deletion=_curve(curves.deletion),
-        insertion=_curve(curves.insertion),
+        deletion=_curve(curves.deletion, attribution, config.score),
+        insertion=_curve(curves.insertion, attribution, config.score),
         random=_random(curves),
         flip_area=flips.area,
         flips_to=flips.to,
@@ -125,7 +128,7 @@ def answer(model: ImageModel, x: Tensor, *, name: str) -> Tensor:
             logits = model.module(x)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = " ".join(str(error).split())[:200]
         raise ModelFailure(
             f"A model answers each picture, and {model.name} failed on {name} at {x.shape[3]} x {x.shape[2]} pixels "
@@ -205,13 +208,15 @@ def _keep_area(curve: CurveTensors, f_b: float, gap: float) -> float | None:
     return float(curve.x[0][int(enough.to(torch.uint8).argmax())]) if bool(enough.any()) else None
 
 
-def _curve(curve: CurveTensors) -> Curve:
-    scaled = float(curve.auc_norm[0])
+def _curve(curve: CurveTensors, attribution: Attribution, score: str) -> Curve:
+    """Return a curve; its area is scaled by the gap only where there is one to speak of."""
+    scaled, gap = float(curve.auc_norm[0]), abs(float(attribution.gap[0]))
+    tiny = not bool(attribution.explainable[0]) or (score == "prob" and gap < SCALED_GAP)
     return Curve(
         area=tuple(curve.x[0].tolist()),
         score=tuple(curve.y[0].double().tolist()),
         auc=float(curve.auc[0]),
-        auc_norm=None if scaled != scaled else scaled,
+        auc_norm=scaled if not tiny and abs(scaled) <= SCALED_MOST else None,
     )
 
 
