@@ -6,11 +6,12 @@ import contextlib
 import difflib
 import io
 import json
+import math
 import os
 import re
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -21,6 +22,7 @@ from moorelens.errors import OptionError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_LARGEST: dict[type, float] = {int: 2**63 - 1, float: 3.4e38}  # 64 bits, and float32
 _METAVARS: dict[type, str] = {str: "TEXT", int: "N", float: "X"}
 
 
@@ -48,7 +50,21 @@ def parse(config: type[T], arguments: Sequence[str], *, verb: str, description: 
             registry=_registry(),
         )
     values = {name: getattr(found, name) for name in config.__struct_fields__}
+    _check_numbers(values, verb)
     return config(**values), Output(json=found.json, quiet=found.quiet)
+
+
+def _check_numbers(values: Mapping[str, object], verb: str) -> None:
+    """Refuse numbers that nothing can be computed with, before anything else looks at them."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        if (isinstance(value, float) and not math.isfinite(value)) or abs(value) > _LARGEST[type(value)]:
+            option = name.removesuffix("_").replace("_", "-")
+            raise OptionError(
+                f"A number is finite and of a size that can be computed with, and --{option} {value} is not: correct "
+                f"it; see `moorelens {verb} --help`."
+            )
 
 
 def _with_output_options(config: type[T]) -> type[msgspec.Struct]:

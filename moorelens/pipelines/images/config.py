@@ -17,6 +17,9 @@ BaselineName = Literal["blur", "mean", "black", "grey", "white", "noise"]
 _UNRECORDED = ("out", "force", "image", "classes", "device", "weights")
 
 
+MOST_THREADS = 1024  # beyond what any processor has, torch's thread pool dies
+
+
 class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every method for images can be told."""
 
@@ -70,6 +73,7 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """Refuse what nothing can be computed from; raises `OptionError`."""
         for name in ("steps", "max_batch", "pictures", "threads"):
             require(getattr(self, name) >= 1, name, "a whole number from 1 on", getattr(self, name))
+        require(self.threads <= MOST_THREADS, "threads", f"at most {MOST_THREADS}", self.threads)
         require(self.seed >= 0, "seed", "a whole number from 0 on", self.seed)
         require(self.channels in (None, 1, 3), "channels", "1 or 3", self.channels)
         numbers_of(self.mean, "mean")

@@ -31,6 +31,7 @@ from moorelens.saliency.images.loading import (
     file_bytes,
     picture_files,
     read_picture,
+    shown_name,
 )
 from moorelens.saliency.images.models import ImageModel, identity
 from moorelens.saliency.images.opening import DEFAULT, open_model
@@ -180,18 +181,23 @@ def sources_of(config: ImageConfig, model: ImageModel) -> tuple[bool, tuple[Sour
         return False, _bundled_sources(config, model), ()
     path = Path(config.image)
     if not path.is_dir():
-        return True, (_source(path, name=path.name, key="", config=config, model=model),), ()
+        return True, (_source(path, name=shown_name(path.name), key="", config=config, model=model),), ()
     found: dict[str, str] = {}
     skipped: list[Skipped] = []
     for name in picture_files(path):
         try:
-            found[name] = _tried(path / name, name=name, config=config, model=model)
+            found[name] = _tried(path / name, name=shown_name(name), config=config, model=model)
         except ImageError as error:
-            skipped.append(Skipped(name=name, reason=reason_of(error)))
+            skipped.append(Skipped(name=shown_name(name), reason=reason_of(error)))
     check_found(path, len(found), skipped)
     keys = folder_names(list(found))
     sources = tuple(
-        Source(key=keys[name], name=name, sha=sha, read=_reader(path / name, name, sha, config, model))
+        Source(
+            key=keys[name],
+            name=shown_name(name),
+            sha=sha,
+            read=_reader(path / name, shown_name(name), sha, config, model),
+        )
         for name, sha in found.items()
     )
     return False, sources, tuple(skipped)

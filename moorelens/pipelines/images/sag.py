@@ -25,6 +25,7 @@ from moorelens.reports.sag_svg import SAGPictures, sag_svg
 from moorelens.reports.sag_words import SAGSubject
 from moorelens.runs.progress import NullProgress, Progress, TaskProgress
 from moorelens.runs.stages import Stage, StageContext, run_stages
+from moorelens.saliency.images.faults import blaming
 from moorelens.saliency.images.loading import Picture
 from moorelens.saliency.images.models import identity
 from moorelens.saliency.patches import PatchGrid
@@ -98,7 +99,8 @@ def _stage(config: SAGConfig, job: ImageJob, progress: Progress) -> Stage:
 
     def run(context: StageContext) -> Mapping[str, bytes]:
         try:
-            return _files(config, job, source.read().picture, context, progress)
+            with blaming(job.model, name=source.name):
+                return _files(config, job, source.read().picture, context, progress)
         except torch.OutOfMemoryError as error:
             raise ModelFailure(
                 f"A model needs memory for each picture of a batch, and {job.model.name} ran out of it with "

@@ -63,6 +63,20 @@ def _picture(raw: Tensor, name: str) -> Picture:
     return Picture(raw=raw, name=name, width=raw.shape[2], height=raw.shape[1], mode="RGB" if len(raw) == 3 else "L")
 
 
+# What Windows keeps for itself, and the files that lie beside the folders of pictures.
+_RESERVED = {
+    "con",
+    "nul",
+    "index",
+    "index.html",
+    "manifest.json",
+    "run-log.json",
+    "summary.csv",
+    "summary.json",
+    "lock",
+}
+
+
 def folder_names(names: Sequence[str]) -> dict[str, str]:
     """Return for each file a folder name of its own that any file system can hold: `cats/a b.png` -> `cats-a-b`."""
     taken: set[str] = set()
@@ -73,7 +87,7 @@ def folder_names(names: Sequence[str]) -> dict[str, str]:
         plain = plain or "picture"
         key, number = plain, 2
         # Compared without case: some file systems do not tell `A` from `a`.
-        while key.casefold() in taken or key.casefold() in ("index", "con", "nul"):
+        while key.casefold() in taken or key.casefold() in _RESERVED:
             key, number = f"{plain}-{number}", number + 1
         taken.add(key.casefold())
         found[name] = key

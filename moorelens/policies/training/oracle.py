@@ -44,7 +44,8 @@ class OracleTraining:
     gamma = 1.0
 
     def __init__(self, config: TrainConfig) -> None:
-        """Begin; raises `OptionError` for a task that has no oracle."""
+        """Begin; raises `OptionError` for a task that has no oracle, and for settings of other ways of training."""
+        _only_its_own(config)
         self.config, self.request = config, training_request(config.env)
         self.teacher: str | None = "the machine of the task"
         lesson = lesson_for(config.env)
@@ -146,6 +147,15 @@ class OracleTraining:
 
     def _fingerprint(self) -> str:
         return checkpoint.fingerprint(self.config, self.settings, self.total)
+
+
+def _only_its_own(config: TrainConfig) -> None:
+    for name in ("ppo", "imitation", "start"):
+        if getattr(config, name):
+            raise OptionError(
+                f"--{name} belongs to training by rewards or by a script that plays, and --teacher oracle has lessons "
+                "of its own: leave one of the two out."
+            )
 
 
 def lesson_for(env: str) -> Lesson:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -221,3 +222,12 @@ def _fitted(raw: Tensor, size: tuple[int, int], fit: Fit) -> tuple[Tensor, list[
         notes.append(f"scaled to {size[1]} × {size[0]} pixels")
         raw = functional.interpolate(raw[None], size=size, mode="bilinear", antialias=True, align_corners=False)[0]
     return raw.clamp(0, 1).contiguous(), notes
+
+
+def shown_name(name: str) -> str:
+    """Return a file's name as it can be written anywhere: what is no character, or steers a terminal or the direction
+    of a line, becomes the sign for an unknown one."""
+    known = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign) in ("Cc", "Cf") else sign for sign in known
+    )

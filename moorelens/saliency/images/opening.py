@@ -71,7 +71,12 @@ _PROBABILITIES = 1e-4  # how far from 1 outputs may add up to that are taken for
 
 def tried(model: ImageModel) -> ImageModel:
     """Return `model` after one grey picture; raises `ModelError` where its answer is not a row of K finite numbers."""
-    answer = _answer(model.module, model.channels, model.size, model.name)
+    answer, again = (_answer(model.module, model.channels, model.size, model.name) for _ in range(2))
+    if answer.shape == again.shape and bool(torch.isfinite(answer).all()) and not torch.allclose(answer, again):
+        raise ModelError(
+            f"An image model answers the same picture alike each time, and {model.name} did not: it draws at random, "
+            "as dropout does outside eval mode, so take that out of its forward."
+        )
     if answer.shape[1] != len(model.classes):
         raise ModelError(
             f"An image model has one output for each class name, and {model.name} has {answer.shape[1]} outputs and "
@@ -191,7 +196,7 @@ def _answer(module: nn.Module, channels: int, size: tuple[int, int] | None, name
     try:
         with torch.no_grad():
             answer = module(torch.full((1, channels, height, width), 0.5, device=like.device))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(
             f"An image model reads pictures (N, {channels}, {height}, {width}), and {name} failed on one "
             f"({_short(error)}): say what it reads (--channels, --input-size), or wrap it in a factory that returns an "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from moorelens.pipelines.images.explain import FILES, run_image
 from moorelens.pipelines.images.samples import folder_names
 from moorelens.reports.schema import load_schema
 from moorelens.saliency.attribution import Attribution
+from moorelens.saliency.images.loading import shown_name
 from tests.saliency.images import factories
 
 HERE = "tests.saliency.images.factories"
@@ -313,6 +315,14 @@ def test_a_folder_name_is_fit_for_any_file_system() -> None:
     assert len({key.casefold() for key in found.values()}) == len(names)
     assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", key) and len(key) < 80 for key in found.values())
     assert found["sub/x.png"] == "sub-x" and found["index.png"] != "index"
+    beside = folder_names(["manifest.json.png", "index.html.png", "Summary.csv.png"])
+    assert not {"manifest.json", "index.html", "summary.csv"} & {key.casefold() for key in beside.values()}
+
+
+def test_a_name_that_no_text_can_hold_is_shown_as_far_as_it_can_be(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xff\x1b\xe2\x80\xae.png")
+    assert shown_name(odd) == "caf\N{REPLACEMENT CHARACTER}" + 2 * "\N{REPLACEMENT CHARACTER}" + ".png"
+    assert shown_name("d\u00e9j\u00e0 vu.png") == "d\u00e9j\u00e0 vu.png"
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "7x", "7x0", "a", "1e3", "224x224x3", "999999"])
