@@ -79,8 +79,11 @@ def findings(sag: SAG, subject: SAGSubject) -> list[Finding]:
 
 
 def _least(sag: SAG, subject: SAGSubject) -> Finding:
-    best = min((sag.nodes[index] for index in sag.roots), key=lambda node: (len(node.patches), -node.relative))
-    named = f" ({called(sag, best)})" if called(sag, best) == set_name(best.patches, sag.grid) else ""
+    # Of all that were found: how many are drawn says nothing about how little is enough.
+    best = min(sag.found, key=lambda one: (len(one.patches), -one.relative))
+    drawn = next((sag.nodes[index] for index in sag.roots if sag.nodes[index].patches == best.patches), None)
+    name = set_name(best.patches, sag.grid)
+    named = f" ({name})" if drawn is None or called(sag, drawn) == name else ""
     text = (
         f"{_parts(sag, len(best.patches))} of {count(sag.count)}{named} keep "
         f"{kept(best.relative)} of the {subject.answer} while all else shows {subject.hidden}."
@@ -108,7 +111,8 @@ def _several(sag: SAG, subject: SAGSubject) -> Finding:
     sets = several if len(sag.found) > 1 else f"One set of {unit_of(sag)[1]} that is enough by itself was found"
     shared = "none" if sag.overlap == 0 else f"at most {_parts(sag, sag.overlap)}"
     if roots == 1:
-        text = f"{sets}; no two of them share {shared}." if len(sag.found) > 1 else f"{sets}."
+        others = "; one is drawn" if sag.k_roots == 1 else f"; no two of them share {shared}"
+        text = f"{sets}{others}." if len(sag.found) > 1 else f"{sets}."
         word = "one set"
     else:
         text = f"{sets}; {roots} that share {shared} are drawn."
