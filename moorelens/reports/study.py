@@ -13,6 +13,7 @@ from moorelens.stats import Estimate
 
 COUNT_FORMAT: Literal["moorelens.image-count/1"] = "moorelens.image-count/1"
 CROSSTEST_FORMAT: Literal["moorelens.image-crosstest/1"] = "moorelens.image-crosstest/1"
+MAPPED = 3  # models from which on a plane says more of their distances than the distances
 
 
 class StudiedModel(Record, frozen=True, kw_only=True):
@@ -120,7 +121,8 @@ class CrosstestSummary(Record, frozen=True, kw_only=True):
 
     `unexplainable`: pictures in which a model loses too little by the baseline for its map to mean anything;
     `compared`: those in which no model does; `shares`: of the picture, for the curves; `landscape`: of the similarity
-    by insertion. Without a compared picture `matrices` and `transfers` are empty and `landscape` is null.
+    by insertion. Without a compared picture `matrices` and `transfers` are empty; then, and for fewer than three
+    models, `landscape` is null: two have a distance, but no arrangement.
     """
 
     format: Literal["moorelens.image-crosstest/1"] = CROSSTEST_FORMAT

@@ -10,7 +10,7 @@ from typing import Any
 
 from moorelens.reports.format import count, listed, number, plural
 from moorelens.reports.html import environment
-from moorelens.reports.study import CountSummary, CrosstestSummary, StudyHead
+from moorelens.reports.study import MAPPED, CountSummary, CrosstestSummary, StudyHead
 from moorelens.reports.study_figures import landscape_svg, matrix_svg, measures_svg
 from moorelens.reports.study_tables import p_text, study_tables
 from moorelens.reports.tables import Table
@@ -146,8 +146,10 @@ def _figures(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str, s
     if not summary.compared:
         return []
     words = "Mean area, with its 95 % interval below it; a model's own map is framed."
+    if len(summary.head.models) == MAPPED - 1:
+        words += " No map of the models is drawn: two of them have one distance, which is in the tables, and no shape."
     figures = [("broad", matrix_svg(summary, paper=False), words)]
-    if summary.landscape is not None and len(summary.head.models) > 1:
+    if summary.landscape is not None and len(summary.head.models) >= MAPPED:
         names = [model.name for model in summary.head.models]
         found = summary.landscape
         words = "Models that serve each other lie near each other: the squared distance is twice the share of the area "

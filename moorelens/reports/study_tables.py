@@ -157,7 +157,7 @@ def _crosstest_tables(summary: CrosstestSummary) -> list[_Made]:
                 for row, line in zip(summary.rows, matrix.area, strict=True)
             ],
             f"Mean over {count(summary.compared)} pictures with 95 % intervals. {notes[matrix.mode]} random: cells in "
-            "random order; truth: what decides the class.",
+            f"random order{'; truth: what decides the class' if 'truth' in summary.rows[len(names) :] else ''}.",
         )
         for matrix in summary.matrices
     ]
@@ -248,17 +248,17 @@ def _between(found: Estimate) -> str:
 
 
 def _three(value: float) -> str:
-    return f"{value:.3f}"
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", MINUS)  # no minus before nothing
 
 
 def _signed_three(value: float) -> str:
-    return f"{round(value, 3) + 0.0:+.3f}".replace("-", MINUS)  # no minus before nothing
+    return f"+{_three(value)}" if round(value, 3) > 0 else _three(value)
 
 
 def _between_three(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return "\u2013"
-    return f"{found.low:.3f} to {found.high:.3f}".replace("-", MINUS)
+    return f"{_three(found.low)} to {_three(found.high)}"
 
 
 def p_text(value: float) -> str:

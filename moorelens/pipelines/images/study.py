@@ -22,7 +22,7 @@ from moorelens.pipelines.images.study_subject import Study, open_study
 from moorelens.pipelines.images.study_summary import count_summary, crosstest_summary, head_of
 from moorelens.pipelines.images.study_work import Done, shards_of, work
 from moorelens.pipelines.threads import limited_threads
-from moorelens.reports.study import CountSummary, CrosstestSummary, decode_study, encode_study
+from moorelens.reports.study import MAPPED, CountSummary, CrosstestSummary, decode_study, encode_study
 from moorelens.reports.study_figures import landscape_svg, matrix_svg, measures_svg
 from moorelens.reports.study_html import render_study
 from moorelens.reports.study_tables import study_table_files
@@ -150,7 +150,8 @@ def _all_shards(context: StageContext, study: Study, config: Config) -> list[Don
 
 
 def _summary_stage(study: Study, config: Config) -> Stage:
-    outputs = (MEASURES,) if isinstance(config, CountConfig) else (MATRIX, LANDSCAPE)
+    mapped = len(study.models.names) >= MAPPED
+    outputs = (MEASURES,) if isinstance(config, CountConfig) else (MATRIX, LANDSCAPE) if mapped else (MATRIX,)
 
     def run(context: StageContext) -> Mapping[str, bytes]:
         head = head_of(study, config, source=_source(config))
@@ -161,7 +162,9 @@ def _summary_stage(study: Study, config: Config) -> Stage:
         else:
             summary = crosstest_summary(head, from_parquet(context.read(RECORDS), CrossRecord), config)
             names = [model.name for model in head.models]
-            figures = {MATRIX: matrix_svg(summary), LANDSCAPE: landscape_svg(summary.landscape, names)}
+            figures = {MATRIX: matrix_svg(summary)}
+            if mapped:
+                figures[LANDSCAPE] = landscape_svg(summary.landscape, names)
         drawn = {name: svg.encode("utf-8") for name, svg in figures.items()}
         return {SUMMARY: encode_study(summary), **drawn, **study_table_files(summary)}
 

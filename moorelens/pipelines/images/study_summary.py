@@ -11,6 +11,7 @@ from moorelens.pipelines.images.study_subject import Study
 from moorelens.pipelines.images.study_work import MODES, RANDOM, TRUTH, bins_of
 from moorelens.reports.format import plural
 from moorelens.reports.study import (
+    MAPPED,
     CountSummary,
     CrosstestSummary,
     Matrix,
@@ -147,7 +148,7 @@ def crosstest_summary(head: StudyHead, records: list[CrossRecord], config: Cross
         transfers=_transfers(found, rows, names, config.seed) if found else (),
         unexplainable=tuple(sum(not one.explainable for one in own if one.map == name) for name in names),
         landscape=landscape(similarity([[cell.mean for cell in row] for row in matrices[0].area[: len(names)]]))
-        if matrices
+        if matrices and len(names) >= MAPPED
         else None,
     )
 

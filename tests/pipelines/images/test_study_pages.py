@@ -15,9 +15,12 @@ import pytest
 from moorelens.pipelines.images.study import run_count, run_crosstest
 from moorelens.pipelines.images.study_config import CountConfig, CrosstestConfig
 from moorelens.reports.schema import load_schema
-from moorelens.reports.study import CountSummary, decode_study, encode_study
+from moorelens.reports.study import CountSummary, CrosstestSummary, decode_study, encode_study
+from moorelens.reports.study_figures import landscape_svg
 from moorelens.reports.study_html import Example, Shown, render_study
 from moorelens.reports.study_tables import study_table_files, study_tables
+from moorelens.saliency.studies.embedding import Landscape
+from moorelens.stats import Estimate
 
 sys.path.insert(0, str(Path(__file__).parent))
 from study_world import make_world
@@ -63,12 +66,37 @@ def test_pages_load_nothing(made: Path, kind: str) -> None:
     assert page.count("<img ") == page.count(' alt="')
 
 
-@pytest.mark.parametrize("name", ["count/measures.svg", "crosstest/matrix.svg", "crosstest/map.svg"])
+@pytest.mark.parametrize("name", ["count/measures.svg", "crosstest/matrix.svg"])
 def test_drawings_are_svg_that_names_every_model(made: Path, name: str) -> None:
     root = ET.fromstring((made / name).read_text("utf-8"))
     words = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"either", "both"} <= words
     assert root.get("aria-label")
+
+
+def test_two_models_have_no_map_and_the_page_says_why(made: Path) -> None:
+    summary = decode_study((made / "crosstest" / "summary.json").read_bytes(), CrosstestSummary)
+    assert summary.landscape is None and not (made / "crosstest" / "map.svg").exists()
+    page = (made / "crosstest" / "report.html").read_text("utf-8")
+    assert "No map of the models is drawn" in page and "Map of the models" not in page
+
+
+def test_three_models_have_a_map_that_names_them() -> None:
+    found = Landscape(points=((0.1, 0.0), (-0.1, 0.0), (0.0, 0.1)), shown=1.0, negative=0.0)
+    words = {element.text for element in ET.fromstring(landscape_svg(found, ["a", "b", "c"])).iter()}
+    assert {"a", "b", "c"} <= words
+
+
+def test_tables_explain_the_rows_that_are_there_and_nothing_has_a_sign(made: Path) -> None:
+    summary = decode_study((made / "crosstest" / "summary.json").read_bytes(), CrosstestSummary)
+    assert "truth" not in study_tables(summary)["insertion"].note
+    assert (
+        "truth" in study_tables(msgspec.structs.replace(summary, rows=(*summary.rows[:-1], "truth")))["insertion"].note
+    )
+    tiny = Estimate(mean=-1e-5, low=-2e-5, high=3e-5, n=2)
+    nothing = msgspec.structs.replace(summary.transfers[0], difference=tiny, median=1e-6)
+    cells = study_tables(msgspec.structs.replace(summary, transfers=(nothing,)))["transfers"].rows[0]
+    assert [cell.text for cell in cells[2:5]] == ["0.000", "0.000 to 0.000", "0.000"]
 
 
 def test_tables_are_written_in_three_forms(made: Path) -> None:
