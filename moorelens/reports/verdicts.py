@@ -203,12 +203,19 @@ def _decisions(data: ReportData) -> Verdict:
         names = listed([decision.label for decision in heaviest])
         parts.append(f"{names} carry {share(part)} of all that is decided, measured in bits.")
     if numbers.after_pruning is not None:
-        parts.append(
-            f"{plural(numbers.after_pruning, 'decision')} survive pruning: the others do not change the return."
-        )
+        parts.append(_pruned_sentence(numbers.after_pruning, numbers.structural))
     return Verdict(
         key="decisions", question="Where does it decide?", answer=" ".join(parts), tables=("decisions",), level="plain"
     )
+
+
+def _pruned_sentence(left: int, before: int) -> str:
+    if left >= before:
+        stay = "The one decision survives" if left == 1 else f"All {count(left)} decisions survive"
+        return f"{stay} pruning: none can go without changing the return."
+    survive = "survives" if left == 1 else "survive"
+    rest = "the other does" if before - left == 1 else "the others do"
+    return f"{plural(left, 'decision')} {survive} pruning: {rest} not change the return."
 
 
 def _memory(data: ReportData) -> Verdict:
@@ -252,7 +259,7 @@ def _rival_tree(data: ReportData) -> list[str]:
         return []
     return [
         f"A small tree on the observation alone agrees in {share(tree)} of steps; whether it plays as well, only "
-        "`moorelens evaluate` tells."
+        "the command moorelens evaluate tells."
     ]
 
 
@@ -324,6 +331,6 @@ def _unmeasured(data: ReportData) -> Verdict | None:
         )
         if measured is None
     ]
-    missing.append("disturbed games and players without memory (`moorelens evaluate` does)")
+    missing.append("disturbed games and players without memory (the command moorelens evaluate does)")
     answer = f"This run did not measure {listed(missing, last='or')}."
     return Verdict(key="unmeasured", question="What is missing?", answer=answer, tables=(), level="unknown")

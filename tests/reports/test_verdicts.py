@@ -141,6 +141,25 @@ def test_only_what_evaluate_measures_is_missing_where_all_else_was(cart_pole: Re
     assert "policy scores 1, the machine 1" in found["published"].answer
 
 
+@pytest.mark.parametrize(
+    ("left", "says"),
+    [
+        (8, "All 8 decisions survive pruning: none can go"),
+        (7, "7 decisions survive pruning: the other does not change"),
+        (1, "1 decision survives pruning: the others do not change"),
+        (0, "0 decisions survive pruning: the others do not change"),
+    ],
+)
+def test_only_where_decisions_went_are_there_others(cart_pole: ReportData, left: int, says: str) -> None:
+    data = with_summary(cart_pole, decisions=Decisions(structural=8, after_pruning=left))
+    assert says in {item.key: item for item in verdicts(data)}["decisions"].answer
+
+
+def test_findings_are_words_without_markup(cart_pole: ReportData, pong: ReportData) -> None:
+    """Pages and PDF show an answer as it is: what marks code elsewhere would stand there as a backtick."""
+    assert not any("`" in item.answer for data in (cart_pole, pong) for item in verdicts(data))
+
+
 @pytest.mark.parametrize(("other", "level"), [(0.1, "good"), (0.8, "poor"), (None, "unknown")])
 def test_saliency_without_a_control_is_not_judged(cart_pole: ReportData, other: float | None, level: str) -> None:
     totals = SaliencyTotals(decision_points=1, flip_salient=0.8, flip_other=other, pairs=40)
