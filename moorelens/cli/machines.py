@@ -84,12 +84,17 @@ def diff(arguments: list[str]) -> int:
         if isinstance(machine, ReducedMachine) and _lost(machine)
     ]
     if config.out:
-        out = write_picture(
-            Path(config.out), difference_dot(found, first, second), seconds=config.seconds, force=config.force
-        )
+        dot = difference_dot(found, first, second, names=_short_names(config.first, config.second))
+        out = write_picture(Path(config.out), dot, seconds=config.seconds, force=config.force)
         document["file"] = str(out)
         lines.append(str(out))
     return _print(document, lines, output)
+
+
+def _short_names(first: str, second: str) -> tuple[str, str]:
+    """Return the names of two files: without their folders where that tells them apart."""
+    short = Path(first).name, Path(second).name
+    return short if short[0] != short[1] else (first, second)
 
 
 def _expanded(machine: MooreMachine | ReducedMachine) -> MooreMachine:

@@ -116,6 +116,9 @@ def test_diff_says_and_draws_what_changed(machine: Path, capsys: pytest.CaptureF
     assert shell.code == 0
     assert shell.out.startswith("4 states became 5")
     assert ET.parse("both.svg").getroot().tag.endswith("svg")
+    assert (
+        "only in machine.json" in Path("both.svg").read_text() and "only in longer.json" in Path("both.svg").read_text()
+    )
     document: dict[str, Any] = json.loads(run(capsys, "diff", "machine.json", "longer.json", "--json").out)
     assert not document["empty"]
     assert json.loads(run(capsys, "diff", "machine.json", "machine.json", "--json").out)["empty"]

@@ -89,10 +89,16 @@ def difference_document(difference: MachineDifference, first: MooreMachine, seco
     }
 
 
-def difference_dot(difference: MachineDifference, first: MooreMachine, second: MooreMachine) -> str:
+def difference_dot(
+    difference: MachineDifference,
+    first: MooreMachine,
+    second: MooreMachine,
+    *,
+    names: tuple[str, str] = ("the first machine", "the second machine"),
+) -> str:
     """Return both machines as one DOT graph: grey what stayed, dashed what vanished, bold what appeared or changed.
 
-    Nodes carry a mark besides their colour: minus, plus, or both actions.
+    Nodes carry a mark besides their colour: minus, plus, or both actions. `names`: what the legend calls the two.
     """
     partner = dict(difference.pairs)
     nodes = {("a", s): (_both(first, s, second, t), "same") for s, t in difference.pairs}
@@ -103,6 +109,8 @@ def difference_dot(difference: MachineDifference, first: MooreMachine, second: M
     home |= {("b", t): ("a", s) for s, t in partner.items()} | {("b", t): ("b", t) for t in difference.appeared}
     edges = {side: _drawn_edges(machine, side, home) for side, machine in (("a", first), ("b", second))}
     lines = ["digraph difference {", '  node [shape="box", style="rounded", fontname="sans"];', "  rankdir=LR;"]
+    look = attributes(labelloc="b", fontname="sans", fontsize="11")
+    lines.append(f"  graph [{look}, label={_legend(difference, *names)}];")
     lines += [
         f"  {quoted(side + str(s))} [{attributes(label=text, **LOOKS[look])}];"
         for (side, s), (text, look) in nodes.items()
@@ -112,6 +120,17 @@ def difference_dot(difference: MachineDifference, first: MooreMachine, second: M
         tail, head = (quoted(side + str(s)) for side, s in edge)
         lines.append(f"  {tail} -> {head} [{attributes(**LOOKS[look])}];")
     return "\n".join([*lines, "}"]) + "\n"
+
+
+def _legend(difference: MachineDifference, first: str, second: str) -> str:
+    """Return, quoted, what names, marks and colours mean, with one of the drawn pairs as the example."""
+    renamed = [(_named(s), _named(t)) for s, t in difference.pairs if s != t]
+    lines = [f"{s} = {t}: {s} of {first} is {t} of {second}" for s, t in renamed[:1]]
+    lines.append(f"grey: in both   - dashed red: only in {first}   + bold green: only in {second}")
+    if difference.changed:
+        lines.append(f"orange: what {first} does -> what {second} does")
+    # A line break is written between what is quoted, because inside it would be drawn as a backslash.
+    return '"' + "\\n".join(quoted(line)[1:-1] for line in lines) + '"'
 
 
 def _drawn_edges(

@@ -14,7 +14,12 @@ from moorelens.errors import OptionError
 from moorelens.fsm.automata.build import from_edges
 from moorelens.fsm.automata.canonical import renumber
 from moorelens.fsm.automata.difference import diff
-from moorelens.fsm.automata.difference_formats import difference_document, difference_dot, difference_text
+from moorelens.fsm.automata.difference_formats import (
+    _legend,
+    difference_document,
+    difference_dot,
+    difference_text,
+)
 from moorelens.fsm.automata.machine import BOT, MooreMachine
 from moorelens.fsm.automata.matching import choose_match, match_states
 from moorelens.fsm.automata.reductions import trim
@@ -119,6 +124,17 @@ def test_how_machines_are_matched_follows_what_their_codes_mean():
         assert difference.empty
     with pytest.raises(OptionError, match="'name'"):
         match_states(machine, machine, match="name")
+
+
+def test_the_legend_says_whose_names_stand_where():
+    before, after = worked_example(), without_state_six()
+    difference = diff(before, after)
+    renamed = replace(difference, pairs=((1, 1), (2, 3)), changed=((1, 1),))
+    legend = _legend(renamed, 'a"\\n.json', "b.json")
+    assert legend.startswith('"S2 = S3: S2 of a\\"\\\\n.json is S3 of b.json\\ngrey: in both')
+    assert '- dashed red: only in a\\"' in legend and "+ bold green: only in b.json" in legend and "orange" in legend
+    plain = difference_dot(difference, before, after, names=("a.json", "b.json")).splitlines()[3]
+    assert "only in a.json" in plain and "orange" not in plain and " = " not in plain
 
 
 def test_hostile_names_stay_inside_their_quotes():
