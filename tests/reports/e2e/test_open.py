@@ -77,6 +77,14 @@ def test_it_opens_without_a_complaint_a_request_or_a_sideways_scroll(
     assert visit.quiet(), (visit.complaints, visit.requests)
 
 
+def test_the_slider_stays_in_its_column_on_a_phone(browser: Any, cart_pole: ReportData, tmp_path: Path) -> None:
+    """Its ends reach over those of the strip by half a thumb, so that the thumb's middle is at the step."""
+    page = Visit(browser, cart_pole, tmp_path, viewport={"width": 400, "height": 900}).page
+    deck, slider, strip = (page.locator(name).bounding_box() for name in (".deck", "#scrubber", ".timeline .strip"))
+    assert slider["x"] >= deck["x"] and slider["x"] + slider["width"] <= deck["x"] + deck["width"]
+    assert (strip["x"] - slider["x"], slider["width"] - strip["width"]) == pytest.approx((8, 16))
+
+
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "reports").glob("*.html")), ids=lambda p: p.stem)
 def test_a_report_of_the_gallery_opens_and_plays(browser: Any, path: Path) -> None:
     page = browser.new_page(viewport={"width": 1300, "height": 900})
