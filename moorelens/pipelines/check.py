@@ -115,7 +115,9 @@ def flags_of(machine: MooreMachine, traces: Traces) -> dict[str, Array]:
     }
     flags |= {f"S{state}": traces.states == state for state in range(len(machine.actions)) if state != machine.start}
     flags |= {f"o{symbol}": traces.symbols == symbol for symbol in range(machine.n_symbols)}
-    return flags | {name: traces.actions == place for place, name in enumerate(machine.action_names)}
+    actions = {name: traces.actions == place for place, name in enumerate(machine.action_names)}
+    # First in order, because errors list names from the front; last in rank, should one be called like another flag.
+    return actions | flags | actions
 
 
 def _features(run: OpenedRun, frames: Array) -> tuple[str, ...]:

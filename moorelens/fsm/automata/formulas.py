@@ -76,10 +76,9 @@ def parse_property(text: str, names: Names, *, definitions: Mapping[str, str] | 
 def write_formula(formula: Formula) -> str:
     """Return a formula with every bracket, as it was understood."""
     if isinstance(formula, Flag):
-        return f"`{formula.name}`" if not re.fullmatch(r"[A-Za-z_]\w*", formula.name) else formula.name
+        return _written(formula.name)
     if isinstance(formula, Comparison):
-        name = formula.name if re.fullmatch(r"[A-Za-z_]\w*", formula.name) else f"`{formula.name}`"
-        return f"{name} {formula.relation} {formula.value:g}"
+        return f"{_written(formula.name)} {formula.relation} {formula.value:g}"
     parts = [write_formula(part) for part in formula.parts]
     if len(parts) == 2:
         return f"({parts[0]} {formula.operator} {parts[1]})"
@@ -87,8 +86,15 @@ def write_formula(formula: Formula) -> str:
     return f"{formula.operator}{bound} ({parts[0]})" if parts[0][0] != "(" else f"{formula.operator}{bound} {parts[0]}"
 
 
+def _written(name: str) -> str:
+    """Return a name as a property has it: in backticks where it is more than a word."""
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else f"`{name}`"
+
+
 # A property of more words, definitions written out, is no longer one that a person reads.
 LONGEST, MOST_STEPS = 300, 1_000_000
+# An error that lists more names would be longer than the rest of it.
+SHOWN_NAMES = 12
 
 
 @dataclass
@@ -248,7 +254,7 @@ class _Parser:
             return Flag(name=flag)
         if _matching(name, self._names.numbers) is not None:
             raise self._wrong(token, f"a comparison: {name} is a number, as in `{name} > 0`")
-        raise self._unknown(token, name, [*self._names.flags, *self._names.numbers])
+        raise self._unknown(token, name, [*self._names.numbers, *self._names.flags])
 
     def _comparison(self, name: str, token: _Token, relation: str) -> Formula:
         number = self._peek()
@@ -271,9 +277,7 @@ class _Parser:
 
     def _unknown(self, token: _Token, name: str, known: list[str]) -> OptionError:
         near = difflib.get_close_matches(name.lower(), [one.lower() for one in [*known, *self._definitions]], n=1)
-        hint = (
-            f"; did you mean {near[0]}?" if near else ": it knows actions, features, states S1, symbols o1, reward, t"
-        )
+        hint = f"; did you mean {near[0]}?" if near else f", which are {_some([*self._definitions, *known])}"
         return self._wrong(token, f"names that the run knows{hint}")
 
     def _wrong(self, token: _Token, rule: str) -> OptionError:
@@ -283,6 +287,13 @@ class _Parser:
             f"The property {shown!r} cannot be read at {where}: a property has {rule}; correct it there "
             "(docs/checking.md has the language)."
         )
+
+
+def _some(names: list[str]) -> str:
+    """Return the first names in a row, those of numbered states and symbols last, and how many are left."""
+    ordered = sorted(dict.fromkeys(names), key=lambda name: re.fullmatch(r"[So]\d+", name) is not None)
+    left = len(ordered) - SHOWN_NAMES
+    return ", ".join(map(_written, ordered[:SHOWN_NAMES])) + (f" and {left} more" if left > 0 else "")
 
 
 def _matching(name: str, known: Collection[str]) -> str | None:

@@ -59,10 +59,17 @@ def test_names_may_be_given_to_properties() -> None:
     assert found == node("always", node("implies", node("and", flip, A), FIRE))
 
 
+def test_of_many_names_the_first_are_told_and_states_come_last() -> None:
+    many = Names(flags=("S1", "o1", *(f"a{i}" for i in range(20))), numbers=("x",))
+    with pytest.raises(OptionError, match=r"which are one, x, a0, .*, a9 and 12 more;"):
+        parse_property("always zzz", many, definitions={"one": "a1"})
+
+
 @pytest.mark.parametrize(
     ("text", "culprit"),
     [
         ("after bounce, FIER within 10 steps", r"character 15 \('FIER'\).*did you mean fire\?"),
+        ("always zzz", r"character 8 \('zzz'\).*that the run knows, which are `pole angle`, reward, x, FIRE, .*, S1;"),
         ("always (a and", "at its end: a property has a name or a bracket here"),
         ("a b", r"character 3 \('b'\).*left over"),
         ("x", r"character 1 \('x'\).*x > 0"),
