@@ -1,4 +1,4 @@
-"""Rows of `reproduce control` and `atari`: the ordinary job on a bundled policy, with the published code sizes."""
+"""Rows of `reproduce control` and `atari`: the ordinary job on a bundled policy, its codes up to the published size."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from moorelens.pipelines.reproduce_tables import PublishedRow
 from moorelens.policies.zoo.files import zoo_names
 from moorelens.reports.summary import RunSummary
 from moorelens.runs.progress import Progress
-
-_WIDTH = 16  # digits up to which the presets' own step length was found to hold
 
 
 class PlayedRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +49,7 @@ def make_played_row(task: PlayedRow, *, progress: Progress | None = None) -> dic
         force=task.force,
     )
     job = open_job(config)
-    job = dataclasses.replace(job, quantise=at_published_size(job.quantise, task.row.digits))
+    job = dataclasses.replace(job, quantise=up_to_published_size(job.quantise, task.row.digits))
     summary = run_job(job, "explain", explain_stages(job), progress=progress).summary
     assert summary is not None
     published = summary.returns_published.folded
@@ -63,19 +61,15 @@ def make_played_row(task: PlayedRow, *, progress: Progress | None = None) -> dic
     }
 
 
-def at_published_size(settings: QuantiseConfig, digits: tuple[int, int]) -> QuantiseConfig:
-    """Return `settings` for the code sizes of a row, which are larger than those that presets try.
+def up_to_published_size(settings: QuantiseConfig, digits: tuple[int, int]) -> QuantiseConfig:
+    """Return `settings` that try the preset's sizes no larger than the row's, small to large, and the row's last.
 
-    Wide quantisers take smaller steps: at the presets' 2e-3, LunarLander with 128 and 100 digits fell from 257 to -500
-    within two rounds and never came back; at an eighth of it, it kept its return (docs/results.md).
+    The first that keeps the return is taken, so that a row says how small a code does what the published one did.
+    Fitting the published sizes at once gives far more states: LunarLander with 128 and 64 digits came to 35,000, of
+    which hardly one is met again in a held-out game (docs/results.md).
     """
-    slower = min(1.0, _WIDTH / max(digits))
-    return msgspec.structs.replace(
-        settings,
-        sizes=(digits,),
-        learning_rate=settings.learning_rate * slower,
-        passes=max(1, settings.passes // 2) if slower < 1.0 else settings.passes,
-    )
+    smaller = tuple(size for size in settings.sizes if size[0] <= digits[0] and size[1] <= digits[1] and size != digits)
+    return msgspec.structs.replace(settings, sizes=(*smaller, digits))
 
 
 def _block(summary: RunSummary, score: Any) -> dict[str, Any]:

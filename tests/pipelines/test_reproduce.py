@@ -12,11 +12,13 @@ import torch
 
 from moorelens.errors import OptionError, RunFolderError
 from moorelens.fsm.automata.exchange.machine_json import decode_machine
+from moorelens.fsm.config import QuantiseConfig
 from moorelens.pipelines.explain import run_job
 from moorelens.pipelines.reproduce import run_reproduce
 from moorelens.pipelines.reproduce_config import ReproduceConfig
 from moorelens.pipelines.reproduce_memory import MemoryRow, lesson_of, row_job, row_stages
 from moorelens.pipelines.reproduce_output import table_files
+from moorelens.pipelines.reproduce_played import up_to_published_size
 from moorelens.pipelines.reproduce_replica import replica_lesson
 from moorelens.pipelines.reproduce_tables import ROWS, select_rows
 from moorelens.pipelines.run_config import VerifyConfig
@@ -145,3 +147,10 @@ def test_a_table_is_written_in_every_form() -> None:
 def test_lessons_of_rows_are_the_corrected_ones() -> None:
     assert all(not lesson_of(row).label_bug for table in ("mce", "tomita") for row in ROWS[table])
     assert np.array_equal([len(lesson_of(row).language.outputs) for row in ROWS["mce"]][::4], [4, 10, 10])
+
+
+def test_rows_of_games_try_small_codes_first_and_the_published_size_last() -> None:
+    quick = QuantiseConfig(sizes=((2, 4), (8, 12)))
+    assert up_to_published_size(quick, (64, 100)).sizes == ((2, 4), (8, 12), (64, 100))
+    assert up_to_published_size(quick, (8, 8)).sizes == ((2, 4), (8, 8))
+    assert up_to_published_size(quick, (8, 12)).sizes == ((2, 4), (8, 12))
