@@ -67,17 +67,20 @@ def _one(found: Explanation) -> list[str]:
 
 
 def _several(summary: ImagesSummary) -> list[str]:
-    from moorelens.reports.format import share
     from moorelens.reports.image_index import findings, headline
-    from moorelens.reports.image_svg import scored
+    from moorelens.reports.image_svg import column_share, fixed
 
     wide = max(7, *(len(row.file) for row in summary.rows[:SHOWN_ROWS]))
     named = max(5, *(len(row.target) for row in summary.rows[:SHOWN_ROWS]))
-    table = [f"{'picture':<{wide}}  {'class':<{named}} {'prob.':>7} {'gap':>7} {'hidden':>7} {'shown':>7}"]
-    for row in summary.rows[:SHOWN_ROWS]:
-        numbers = (
-            f"{share(row.probability):>7} {scored(row.gap):>7} {scored(row.deletion):>7} {scored(row.insertion):>7}"
-        )
+    cells = [
+        (column_share(row.probability), fixed(row.gap), fixed(row.deletion), fixed(row.insertion))
+        for row in summary.rows[:SHOWN_ROWS]
+    ]
+    width = max(7, *(len(cell) for line in cells for cell in line))
+    heads = " ".join(f"{head:>{width}}" for head in ("prob.", "gap", "hidden", "shown"))
+    table = [f"{'picture':<{wide}}  {'class':<{named}} {heads}"]
+    for row, line in zip(summary.rows[:SHOWN_ROWS], cells, strict=True):
+        numbers = " ".join(f"{cell:>{width}}" for cell in line)
         note = "" if row.explainable else "  cannot be explained"
         table.append(f"{row.file:<{wide}}  {row.target:<{named}} {numbers}{note}")
     if len(summary.rows) > SHOWN_ROWS:

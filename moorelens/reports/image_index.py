@@ -10,7 +10,7 @@ from moorelens.reports.format import count, listed, plural, share
 from moorelens.reports.html import environment
 from moorelens.reports.image import ImageRow, ImagesSummary
 from moorelens.reports.image_html import shell
-from moorelens.reports.image_svg import scored
+from moorelens.reports.image_svg import column_share, fixed, scored
 from moorelens.reports.image_words import BASELINES, method_name
 
 
@@ -89,13 +89,13 @@ def _row(row: ImageRow) -> dict[str, Any]:
         "file": row.file,
         "target": row.target,
         "predicted": None if row.predicted == row.target else row.predicted,
-        "probability": share(row.probability),
-        "gap": scored(row.gap),
+        "probability": column_share(row.probability),
+        "gap": fixed(row.gap),
         "explainable": row.explainable,
-        "deletion": scored(row.deletion),
-        "random_deletion": scored(row.random_deletion),
-        "insertion": scored(row.insertion),
-        "random_insertion": scored(row.random_insertion),
+        "deletion": fixed(row.deletion),
+        "random_deletion": fixed(row.random_deletion),
+        "insertion": fixed(row.insertion),
+        "random_insertion": fixed(row.random_insertion),
         "flip": "\u2013" if row.flip_area is None else share(row.flip_area),
         "truth": "\u2013" if row.truth_mass is None else share(row.truth_mass),
     }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from moorelens.reports.figures import FONT, INK, RULE, SOFT
-from moorelens.reports.format import number
+from moorelens.reports.format import MINUS, number
 from moorelens.reports.image import Explanation
 
 DELETION, INSERTION = "#b4432f", "#2f6da8"
@@ -49,6 +49,18 @@ def curves_svg(found: Explanation, *, paper: bool = True) -> str:
 def scored(value: float | None) -> str:
     """Return a score with three decimals: 0.996 is not 1."""
     return number(value, digits=3)
+
+
+def fixed(value: float) -> str:
+    """Return a score for a column of them: always three decimals, and no minus before nothing."""
+    return f"{round(value, 3) + 0.0:,.3f}".replace(",", "\u202f").replace("-", MINUS)
+
+
+def column_share(value: float) -> str:
+    """Return a probability for a column of them: one decimal, and 0 % or 100 % only where it is exactly that."""
+    if 0 < value < 0.0005:
+        return "<0.1\u202f%"
+    return ">99.9\u202f%" if 0.9995 <= value < 1 else f"{100 * value:.1f}\u202f%"
 
 
 def curve_places(areas: Sequence[float]) -> list[float]:

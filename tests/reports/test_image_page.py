@@ -7,10 +7,14 @@ import hashlib
 import json
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import msgspec
 import pytest
 
+from moorelens.cli.image_explain import lines
+from moorelens.cli.printing import plain
+from moorelens.pipelines.images.explain import ImageResult
 from moorelens.reports.image import Explanation, RandomMaps, decode_explanation, encode_image
 from moorelens.reports.image_html import render_image
 from moorelens.reports.image_index import render_index
@@ -200,3 +204,18 @@ def test_the_index_leads_to_each_page_and_says_what_was_left_out() -> None:
     assert 'href="one/report.html"' in document and 'href="two/report.html"' in document
     assert "cannot be explained" in document and "is no picture" in document
     assert "60.0\u202f%" in document
+
+
+def test_the_columns_of_a_table_keep_their_decimals_and_width() -> None:
+    rows = summary().rows
+    tiny = msgspec.structs.replace(rows[1], probability=0.9997, gap=-3.52e-4, deletion=-1234.5, insertion=-2e-5)
+    result = ImageResult(
+        folder=Path("run"), explanation=None, summary=msgspec.structs.replace(summary(), rows=(rows[0], tiny))
+    )
+    table = [plain(line) for line in lines(result)[2:5]]
+    assert len({line.find("  cannot") if "cannot" in line else len(line) for line in table}) == 1
+    assert table[1].split()[-4:] == ["90.0", "%", "0.800", "0.100", "0.800"][-4:]
+    assert table[2].split("  cannot")[0].endswith(" 0.000 -1 234.500      0.000")
+    assert ">99.9 %" in table[2] and "e-" not in table[2]
+    index = render_index(msgspec.structs.replace(summary(), rows=(rows[0], tiny)), thumbs()).decode()
+    assert "e\u221204" not in index and "scroll it sideways" in index

@@ -73,3 +73,9 @@ def test_a_page_names_its_file_and_asks_nobody_to_point_at_nothing() -> None:
     assert "Ask for the memory." in empty and "another class" not in empty
     assert "Point at a set" not in empty
     assert "Point at a set" in render_sag(named("a", "b", "c"), None, SUBJECT).decode()
+
+
+def test_a_graph_wider_than_its_page_says_so_and_shades_its_sides() -> None:
+    text = render_sag(named("a", "b", "c"), None, SUBJECT).decode()
+    assert 'id="beyond" hidden>The graph is wider than this page: scroll it sideways' in text
+    assert ".hidden = sheet.scrollWidth" in text and "no-repeat local" in text

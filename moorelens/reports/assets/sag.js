@@ -95,9 +95,12 @@
   });
   const first = nodes.findIndex((node) => node.root);
   keep(first < 0 ? 0 : first);
-  // A wide graph is drawn smaller, as far as its words stay legible, and opens at its first root.
+  // A wide graph is drawn smaller, as far as its words stay legible, and opens at its first root; of the rest it is said.
   const sheet = document.querySelector(".sheet"), wide = svg.viewBox.baseVal.width;
-  const fit = () => { svg.style.width = `${wide * Math.min(1, Math.max(0.78, sheet.clientWidth / wide))}px`; };
+  const fit = () => {
+    svg.style.width = `${wide * Math.min(1, Math.max(0.66, sheet.clientWidth / wide))}px`;
+    byId("beyond").hidden = sheet.scrollWidth <= sheet.clientWidth + 1;
+  };
   window.addEventListener("resize", fit);
   fit();
   const place = shapes[kept].getBoundingClientRect();
