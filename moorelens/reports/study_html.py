@@ -76,11 +76,18 @@ _QUESTIONS = {
 }
 
 
+def _nothing(summary: CountSummary) -> str:
+    """Say why no picture is compared: the budget where searches ended by it, else the pictures."""
+    if any(searches.search_cut for searches in summary.searches):
+        return "Nothing: the budget ended the searches before a set that is enough was found; allow more (--budget)."
+    return "Nothing: no picture can be explained under every model."
+
+
 def _count_findings(summary: CountSummary) -> list[tuple[str, str]]:
     names = [model.name for model in summary.head.models]
     found = []
     if not summary.compared:
-        return [("What is compared?", "Nothing: no picture can be explained under every model.")]
+        return [("What is compared?", _nothing(summary))]
     for measure in summary.measures:
         if measure.key not in _QUESTIONS:
             continue

@@ -7,6 +7,8 @@ import re
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import jsonschema
 import msgspec
@@ -15,9 +17,9 @@ import pytest
 from moorelens.pipelines.images.study import run_count, run_crosstest
 from moorelens.pipelines.images.study_config import CountConfig, CrosstestConfig
 from moorelens.reports.schema import load_schema
-from moorelens.reports.study import CountSummary, CrosstestSummary, decode_study, encode_study
+from moorelens.reports.study import CountSummary, CrosstestSummary, SearchFacts, decode_study, encode_study
 from moorelens.reports.study_figures import landscape_svg
-from moorelens.reports.study_html import Example, Shown, render_study
+from moorelens.reports.study_html import Example, Shown, _nothing, render_study
 from moorelens.reports.study_tables import study_table_files, study_tables
 from moorelens.saliency.studies.embedding import Landscape
 from moorelens.stats import Estimate
@@ -138,3 +140,10 @@ def test_a_summary_survives_its_file(made: Path) -> None:
     summary = decode_study(data, CountSummary)
     assert encode_study(summary) == data
     assert [table.number for table in study_tables(summary).values()] == [1, 2, 3, 4]
+
+
+def test_nothing_compared_names_the_budget_where_that_was_it() -> None:
+    facts = SearchFacts(blind=0, none=6, search_cut=6, count_cut=0, capped=0, evaluated=50.0)
+    cut = cast(CountSummary, SimpleNamespace(searches=(facts,)))
+    whole = cast(CountSummary, SimpleNamespace(searches=(msgspec.structs.replace(facts, search_cut=0),)))
+    assert "--budget" in _nothing(cut) and "--budget" not in _nothing(whole)
