@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from moorelens.envs.episodes import EpisodeBatch, OverlappingBatch, Requests, Step, open_episodes, per_seed
 from moorelens.envs.pool import Workers
-from moorelens.envs.rollouts import Rollouts
+from moorelens.envs.rollouts import Rollouts, by_first_sight
 from moorelens.errors import OptionError
 from moorelens.runs.progress import NullProgress, Progress
 
@@ -165,10 +165,7 @@ class _Recorder:
         order = np.argsort(rows, kind="stable")
         columns = {name: np.ascontiguousarray(column[order]) for name, column in columns.items()}
         # Frames are numbered by first sight in file order, so that the numbering does not depend on the batch.
-        first_seen = np.unique(columns["frame"], return_index=True)[1]
-        sequence = np.argsort(first_seen, kind="stable")
-        number = np.empty(len(sequence), dtype=np.int32)
-        number[sequence] = np.arange(len(sequence), dtype=np.int32)
+        sequence, number = by_first_sight(columns["frame"])
         return Rollouts(
             frames=self._stacked(sequence),
             frame_index=number[columns["frame"]],

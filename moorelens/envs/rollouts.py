@@ -121,10 +121,7 @@ def in_order(rollouts: Rollouts, order: npt.NDArray[np.int64]) -> Rollouts:
     spans = [np.arange(rollouts.offsets[n], rollouts.offsets[n + 1]) for n in order.tolist()]
     steps = np.concatenate(spans).astype(np.int64)
     index = rollouts.frame_index[steps]
-    seen, first = np.unique(index, return_index=True)
-    sequence = seen[np.argsort(first, kind="stable")]
-    number = np.zeros(len(rollouts.frames), dtype=np.int32)
-    number[sequence] = np.arange(len(sequence), dtype=np.int32)
+    sequence, number = by_first_sight(index)
     return Rollouts(
         frames=rollouts.frames[sequence],
         frame_index=number[index],
@@ -136,3 +133,12 @@ def in_order(rollouts: Rollouts, order: npt.NDArray[np.int64]) -> Rollouts:
         seeds=rollouts.seeds[order],
         extras={name: array[steps] for name, array in rollouts.extras.items()},
     )
+
+
+def by_first_sight(index: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """Return the numbers that `index (T,)` holds in the order of their first place, and for each number its new one."""
+    seen, first = np.unique(index, return_index=True)
+    sequence = seen[np.argsort(first, kind="stable")]
+    number = np.zeros(int(sequence.max(initial=-1)) + 1, dtype=np.int32)
+    number[sequence] = np.arange(len(sequence), dtype=np.int32)
+    return sequence, number
