@@ -69,7 +69,7 @@ def make_memory_row(task: MemoryRow, *, progress: Progress | None = None) -> dic
     chosen = max(range(len(attempts)), key=lambda i: (attempts[i][0].exact, *attempts[i][0].network, -i))
     run = folder / "rows" / name
     job = row_job(task, attempts[chosen][1], out=run)
-    run_job(job, "extract", row_stages(job, task, restarts=len(attempts) - 1), progress=progress)
+    run_job(job, "extract", row_stages(job, score_stage(job, task.row, restarts=len(attempts) - 1)), progress=progress)
     found: dict[str, Any] = msgspec.json.decode((run / ROW).read_bytes())
     return found
 
@@ -122,11 +122,11 @@ def row_job(task: MemoryRow, trained: Path, *, out: Path, episodes: int | None =
     return dataclasses.replace(job, published=read_quantisers((trained / QUANTISER).read_bytes()))
 
 
-def row_stages(job: Job, task: MemoryRow, *, restarts: int) -> Sequence[Stage]:
-    """Return the stages of a row: those of `extract` without pictures, the policy's file, and the score."""
+def row_stages(job: Job, last: Stage) -> Sequence[Stage]:
+    """Return the stages of a row: those of `extract` without pictures, the policy's file, and what scores the row."""
     policy_file = Path(job.config.policy)
     kept = Stage(name="policy", run=lambda context: {POLICY: policy_file.read_bytes()}, outputs=(POLICY,))
-    return [*machine_stages(job), summary_stage(job), kept, score_stage(job, task.row, restarts=restarts)]
+    return [*machine_stages(job), summary_stage(job), kept, last]
 
 
 def score_stage(job: Job, row: PublishedRow, *, restarts: int) -> Stage:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,10 @@ from moorelens.fsm.automata.exchange.machine_json import decode_machine
 from moorelens.fsm.automata.run import compile_machine
 from moorelens.fsm.players import MachinePlayer
 from moorelens.pipelines.explain import run_job
-from moorelens.pipelines.extract import summary_stage
 from moorelens.pipelines.job import Job
-from moorelens.pipelines.machines import FOLDED, MACHINE, QUANTISER, SIZES, machine_stages, network_of
+from moorelens.pipelines.machines import FOLDED, MACHINE, QUANTISER, SIZES, network_of
 from moorelens.pipelines.reproduce_fit import FitSettings
-from moorelens.pipelines.reproduce_memory import PERCENT, POLICY, MemoryRow, row_job, train_network
+from moorelens.pipelines.reproduce_memory import PERCENT, MemoryRow, row_job, row_stages, train_network
 from moorelens.pipelines.reproduce_tables import PublishedRow
 from moorelens.policies.training.supervised import TeachSettings
 from moorelens.runs.progress import Progress
@@ -46,7 +45,7 @@ def make_replica(task: MemoryRow, *, progress: Progress | None = None) -> dict[s
     run = folder / "rows" / name
     task = msgspec.structs.replace(task, held_out=TESTED[task.row.table])
     job = row_job(task, trained, out=run, episodes=EPISODES)
-    run_job(job, "extract", replica_stages(job, task.row), progress=progress)
+    run_job(job, "extract", row_stages(job, replica_stage(job, task.row)), progress=progress)
     found: dict[str, Any] = msgspec.json.decode((run / REPLICA).read_bytes())
     return found
 
@@ -69,13 +68,6 @@ def replica_settings(row: PublishedRow) -> FitSettings:
         state_weight=0.0,
         probes=0,
     )
-
-
-def replica_stages(job: Job, row: PublishedRow) -> Sequence[Stage]:
-    """Return the stages of a replica: those of `extract` without pictures, the policy's file, and the score."""
-    policy_file = Path(job.config.policy)
-    kept = Stage(name="policy", run=lambda context: {POLICY: policy_file.read_bytes()}, outputs=(POLICY,))
-    return [*machine_stages(job), summary_stage(job), kept, replica_stage(job, row)]
 
 
 def replica_stage(job: Job, row: PublishedRow) -> Stage:

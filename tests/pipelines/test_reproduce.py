@@ -16,7 +16,7 @@ from moorelens.fsm.config import QuantiseConfig
 from moorelens.pipelines.explain import run_job
 from moorelens.pipelines.reproduce import run_reproduce
 from moorelens.pipelines.reproduce_config import ReproduceConfig
-from moorelens.pipelines.reproduce_memory import MemoryRow, lesson_of, row_job, row_stages
+from moorelens.pipelines.reproduce_memory import MemoryRow, lesson_of, row_job, row_stages, score_stage
 from moorelens.pipelines.reproduce_output import table_files
 from moorelens.pipelines.reproduce_played import up_to_published_size
 from moorelens.pipelines.reproduce_replica import replica_lesson
@@ -119,7 +119,7 @@ def test_a_network_with_shuffled_weights_fails(made: Path, tmp_path: Path) -> No
     (row,) = select_rows("tomita", "tomita1-8")
     task = MemoryRow(row=row, out=str(tmp_path), seed=0, restarts=0, held_out=20)
     job = row_job(task, broken, out=tmp_path / "run")
-    run_job(job, "extract", row_stages(job, task, restarts=0), progress=None)
+    run_job(job, "extract", row_stages(job, score_stage(job, row, restarts=0)), progress=None)
     found = json.loads((tmp_path / "run" / "row.json").read_text())
     assert found["equivalent"] is False
     assert found["ours"]["score"] < 100.0
