@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import signal
-import threading
-import time
-from collections.abc import Mapping
+import stat
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, NoReturn, Self, get_args
 
 from moorelens.fsm.config import QuantiseConfig
 from moorelens.pipelines.config import ExplainConfig
@@ -18,6 +19,9 @@ from moorelens.pipelines.explain import explain_stages, run_job
 from moorelens.pipelines.job import Job, open_job
 from moorelens.pipelines.outcome import RunResult
 from moorelens.runs.checkpoints import Checkpoint
+
+# Of moment: a call of a Python function, a change to the disk, or the middle of writing a file.
+Kind = Literal["call", "disk", "file"]
 
 STAGES = ("rollouts", "quantise", "extract", "reduce", "draw", "saliency", "evaluate", "repeats", "report")
 
@@ -55,13 +59,21 @@ def run(folder: Path, **options: Any) -> RunResult:
     return run_job(small, "explain", explain_stages(small), progress=None)
 
 
-def run_and_die(folder: Path, notes: Path, stage: str, saves: int, seconds: float) -> None:
+def run_and_count(folder: Path, counts: Path) -> None:
+    """Run the job to its end, and write to `counts` how many moments of each kind every stage has."""
+    small, watch = job(folder), _Count()
+    run_job(small, "explain", explain_stages(small), progress=watch)
+    counts.write_text(json.dumps(watch.counts))
+
+
+def run_and_die(folder: Path, notes: Path, stage: str, saves: int, kind: Kind, moment: int) -> None:
     """Run the job with a checkpoint at every occasion, until SIGKILL comes in `stage`.
 
-    It comes `seconds` after the stage has begun and saved `saves` checkpoints, or at the stage's end if that is
-    earlier. `notes` collects what was continued, and how the run died.
+    It comes at the stage's `moment`-th call, change to the disk or half-written file after `saves` checkpoints, or at
+    the stage's end where there is none. No clock is asked, so that a busy machine meets the same moments. `notes`
+    collects what was continued, and how the run died.
     """
-    death = _Death(stage, saves, seconds, notes)
+    death = _Death(stage, saves, kind, moment, notes)
     _save_often(death)
     small = job(folder)
     run_job(small, "explain", explain_stages(small), progress=death)
@@ -85,45 +97,105 @@ def _save_often(death: _Death) -> None:
     Checkpoint.due = lambda self, every_s=20.0: True  # type: ignore[method-assign]
 
 
-class _Death:
-    """A progress that kills its own process some time into one stage, without a chance to clean up."""
+def _watch_disk(changing: Callable[[], None], written: Callable[[int], None]) -> None:
+    """Call `changing` before and after all that changes the disk, and `written` with a file that will be flushed."""
 
-    def __init__(self, stage: str, saves: int, seconds: float, notes: Path) -> None:
-        self._stage, self._saves, self._seconds, self._notes = stage, saves, seconds, notes
-        self._inside = False
+    def watched(name: str) -> None:
+        function = getattr(os, name)
+
+        def wrapper(*arguments: Any, **options: Any) -> Any:
+            changing()
+            if name == "fsync" and stat.S_ISREG(os.fstat(arguments[0]).st_mode):
+                written(arguments[0])
+            result = function(*arguments, **options)
+            changing()
+            return result
+
+        setattr(os, name, wrapper)
+
+    for name in ("open", "replace", "unlink", "mkdir", "rmdir", "fsync"):
+        watched(name)
+
+
+class _Watch:
+    """A progress that sees every moment of every stage go by, and stands in for the one that a person watches."""
+
+    def __init__(self) -> None:
+        self.stage = ""
+        _watch_disk(lambda: self.moment("disk"), lambda file: self.moment("file", file))
 
     def task(self, name: str, total: int | None = None) -> _Task:
-        return _Task(self if name == self._stage else None)
+        inner = bool(self.stage)  # a stage's own tasks, one of which bears the name of its stage
+        return _Task(self, None if inner else name)
 
     def begin(self) -> None:
-        self._inside = True
-        self._arm()
+        """A stage has begun; `stage` is its name."""
+
+    def moment(self, kind: Kind, file: int | None = None) -> None:
+        """Something has happened, inside `stage` or outside of all (empty); `file` is one that was just written."""
+
+    def end(self) -> None:
+        """A stage has done all that it does, its files are in place, and `stage` is still its name."""
+
+    def watch_calls(self) -> None:
+        """Have each call of a Python function in this thread be a moment."""
+        sys.setprofile(lambda frame, event, argument: self.moment("call") if event == "call" else None)
+
+
+class _Count(_Watch):
+    def __init__(self) -> None:
+        self.counts: dict[str, dict[Kind, int]] = {stage: dict.fromkeys(get_args(Kind), 0) for stage in STAGES}
+        super().__init__()
+
+    def begin(self) -> None:
+        self.watch_calls()
+
+    def moment(self, kind: Kind, file: int | None = None) -> None:
+        if self.stage:
+            self.counts[self.stage][kind] += 1
+
+
+class _Death(_Watch):
+    """A progress that kills its own process at one moment of one stage, without a chance to clean up."""
+
+    def __init__(self, stage: str, saves: int, kind: Kind, moment: int, notes: Path) -> None:
+        self._where, self._saves, self._kind, self._left, self._notes = stage, saves, kind, moment, notes
+        super().__init__()
+
+    def begin(self) -> None:
+        if self.stage == self._where and self._kind == "call":
+            self.watch_calls()
 
     def saved(self) -> None:
-        if self._inside:
+        if self.stage == self._where:
             self._saves -= 1
-            self._arm()
 
-    def die(self, where: str) -> None:
-        self.note(f"died {where}")
-        os.kill(os.getpid(), signal.SIGKILL)
+    def moment(self, kind: Kind, file: int | None = None) -> None:
+        if self.stage == self._where and kind == self._kind and self._saves <= 0:
+            self._left -= 1
+            if self._left <= 0:
+                if file is not None:
+                    os.ftruncate(file, os.fstat(file).st_size // 2)
+                self._die(f"at a {kind} of")
+
+    def end(self) -> None:
+        if self.stage == self._where:
+            self._die("at the end of")
 
     def note(self, text: str) -> None:
         with self._notes.open("a") as file:
-            file.write(f"{text} {self._stage}\n")
+            file.write(f"{text} {self.stage}\n")
 
-    def _arm(self) -> None:
-        if self._saves == 0:
-            threading.Thread(target=self._wait, daemon=True).start()
-
-    def _wait(self) -> None:
-        time.sleep(self._seconds)
-        self.die("inside")
+    def _die(self, where: str) -> NoReturn:
+        sys.setprofile(None)
+        self.note(f"died {where}")
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError("SIGKILL does not return")
 
 
 class _Task:
-    def __init__(self, death: _Death | None) -> None:
-        self._death = death
+    def __init__(self, watch: _Watch, stage: str | None) -> None:
+        self._watch, self._stage = watch, stage
 
     def advance(self, n: int = 1) -> None:
         pass
@@ -132,12 +204,14 @@ class _Task:
         pass
 
     def __enter__(self) -> Self:
-        if self._death is not None:
-            self._death.begin()
+        if self._stage is not None:
+            self._watch.stage = self._stage
+            self._watch.begin()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._death is not None and error is None:
-            self._death.die("at the end of")
+        if self._stage is not None and error is None:
+            self._watch.end()
+            self._watch.stage = ""
