@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def test_help_lists_every_verb_within_80_columns(capsys: pytest.CaptureFixture[s
     "arguments", [["--help"], ["explain", "--help"], ["train", "--help"], ["draw", "--help"], ["--version"]]
 )
 def test_help_is_quick_and_loads_nothing_heavy(arguments: list[str]) -> None:
-    began = time.monotonic()
+    began = spent_by_children()
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "moorelens", *arguments],
         capture_output=True,
@@ -40,11 +39,17 @@ def test_help_is_quick_and_loads_nothing_heavy(arguments: list[str]) -> None:
         cwd=ROOT,
         check=True,
     )
-    seconds = time.monotonic() - began
+    seconds = spent_by_children() - began
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert not loaded & {"torch", "gymnasium", "stable_baselines3", "sklearn", "pygraphviz", "typst", "ale_py"}
-    # 0.5 s is promised; a machine that runs other things beside gets three times that.
+    # 0.5 s is promised; counted is processor time, and a machine that runs other things beside gets three times that.
     assert seconds < 1.5
+
+
+def spent_by_children() -> float:
+    """Return the processor seconds of all ended children of this process."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "zoo list", "zoo show"])

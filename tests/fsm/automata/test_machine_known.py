@@ -98,14 +98,14 @@ def test_four_thousand_states_and_symbols_take_no_time():
         at = passed[t] = (table[at] + symbol) % states
     codes = rng.integers(-1, 2, (states, 64), dtype=np.int8)
     frames = rng.integers(-1, 2, (symbols, 100), dtype=np.int8)
-    began = time.perf_counter()
+    began = time.process_time()
     machine, traces = build_machine(
         start_codes=codes[:1], state_codes=codes[passed], symbol_codes=frames[read], actions=passed % 5,
         offsets=[0, steps], terminated=[True], truncated=[False], action_names=list("abcde"),
     )  # fmt: skip
-    built = time.perf_counter()
+    built = time.process_time()
     result = minimise_strict(machine)
-    done = time.perf_counter()
+    done = time.process_time()
     assert replay(result.machine, traces).share == 1.0
     assert built - began < 2
     assert done - built < 5
@@ -116,9 +116,9 @@ def test_a_game_of_385_states_folds_at_once():
     machine = from_edges([(t, t % 374, t + 1) for t in range(385)], actions=[BOT, *rng.integers(0, 3, 385).tolist()])
     times = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.process_time()
         fold(machine)
-        times.append(time.perf_counter() - began)
+        times.append(time.process_time() - began)
     assert min(times) < 0.1
 
 

@@ -359,7 +359,7 @@ def test_a_link_to_a_state_opens_it(browser: Any, cart_pole: ReportData, tmp_pat
     assert state.label in visit.panel.locator("h3").inner_text()
 
 
-def until(page: Any, holds: Callable[[], bool], *, seconds: float = 10.0) -> None:
+def until(page: Any, holds: Callable[[], bool], *, seconds: float = 60.0) -> None:
     """Wait until something holds; the page's own policy forbids Playwright's way of asking."""
     for _ in range(int(seconds * 20)):
         if holds():
