@@ -224,8 +224,7 @@ def _own(found: Explanation) -> list[Answer]:
         hint = (
             "There was next to nothing to explain (see above), so a map without differences is what to expect."
             if not found.explainable
-            else "No pixel differs from another. A model that takes no gradients (or a layer without any positive "
-            "evidence, for gradcam) looks like this: try occlusion or rise, which need none."
+            else _why_flat(found)
         )
         return [Answer(key="flat", question="Is there a map?", level="poor", word="it is flat", text=hint)]
     if "completeness" in found.diagnostics:
@@ -239,6 +238,21 @@ def _own(found: Explanation) -> list[Answer]:
         word = "yes" if complete else "not quite"
         return [Answer(key="complete", question="Does it add up?", level=level, word=word, text=text)]
     return []
+
+
+def _why_flat(found: Explanation) -> str:
+    if not found.calls.backward:
+        return "No pixel differs from another: wherever it was tried, hiding a part left the score as it was."
+    if found.method == "gradcam":
+        return (
+            "No pixel differs from another: no channel of this layer speaks for the class, or none has a gradient. Try "
+            "another --layer, or occlusion or rise, which take no gradient."
+        )
+    return (
+        "No pixel differs from another: the gradient of the score is 0 wherever it was taken, as in a model that "
+        "rounds its input or one that is too sure for its probability to move. Try --score logit, or occlusion or "
+        "rise, which take no gradient."
+    )
 
 
 def facts(found: Explanation) -> list[tuple[str, str]]:

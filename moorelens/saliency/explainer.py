@@ -86,7 +86,7 @@ def begin(
             f"A baseline is finite and has the shape of its input, {tuple(x.shape)}, and this one is "
             f"{tuple(hidden.shape)}: return one of that shape."
         )
-    meter = Meter(score, max_batch=max_batch)
+    meter = Meter(score, max_batch=max_batch, strict=True)
     f_x, f_b = meter.values(x), meter.values(hidden)
     return Work(x=x, baseline=hidden, meter=meter, f_x=f_x, f_b=f_b, generator=generator, seed=seed, started=started)
 

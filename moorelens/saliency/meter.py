@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from moorelens.errors import OptionError
+from moorelens.errors import ModelFailure, OptionError
 from moorelens.saliency.scores import ScoreFn, select_rows
 
 MAX_BATCH = 256
@@ -24,14 +24,15 @@ def take(x: Tensor, rows: Tensor) -> Tensor:
 class Meter:
     """A score with a limit on its batches and with counters.
 
-    `n_forward` and `n_backward`: rows that went through the model; `largest_batch`: of any one call.
+    `n_forward` and `n_backward`: rows that went through the model; `largest_batch`: of any one call. `strict`: refuse a
+    score without a gradient, or with one that is not finite; else the former is one of zeros.
     """
 
-    def __init__(self, score: ScoreFn, *, max_batch: int = MAX_BATCH) -> None:
+    def __init__(self, score: ScoreFn, *, max_batch: int = MAX_BATCH, strict: bool = False) -> None:
         """Wrap `score`; raises `OptionError` for a limit below 1."""
         if max_batch < 1:
             raise OptionError(f"A batch holds at least 1 row and max_batch is {max_batch}: pass a positive number.")
-        self.score, self.max_batch = score, max_batch
+        self.score, self.max_batch, self.strict = score, max_batch, strict
         self.n_forward = self.n_backward = self.largest_batch = 0
 
     def width(self, x: Tensor) -> int:
@@ -66,12 +67,24 @@ class Meter:
         return values
 
     def gradient(self, values: Tensor, leaf: Tensor) -> Tensor:
-        """Return the gradient of each score `values (n,)` with respect to its own row of `leaf (n, ...)`."""
+        """Return the gradient of each score `values (n,)` with respect to its own row of `leaf (n, ...)`.
+
+        Raises `ModelFailure` where the way back fails; where the meter is strict `OptionError` for a score that does
+        not depend differentiably on `leaf`, and `ModelFailure` for a gradient that is not finite.
+        """
         self.n_backward += len(values)
-        if not values.requires_grad:
-            return torch.zeros_like(leaf)
-        # Only with respect to the leaf: no parameter of the model ever gets a `.grad`.
-        (found,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        found = _gradient(values, leaf) if values.requires_grad else None
+        if found is None and self.strict:
+            raise OptionError(
+                "A method that takes gradients needs a score that depends differentiably on its input, and this one "
+                "does not (its forward runs under no_grad, detaches, or compares): use rise or occlusion, which take "
+                "none."
+            )
+        if found is not None and self.strict and not bool(torch.isfinite(found).all()):
+            raise ModelFailure(
+                "A gradient is finite, and that of this score holds NaN or infinity, as a root, a norm or a deviation "
+                "at 0 makes: add a small number below it, or use rise or occlusion, which take no gradient."
+            )
         return torch.zeros_like(leaf) if found is None else found
 
     def values(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
@@ -98,3 +111,20 @@ class Meter:
         """Yield 0..count-1 in pieces of at most `max_batch`."""
         for start in range(0, count, self.max_batch):
             yield torch.arange(start, min(start + self.max_batch, count), device=device)
+
+
+def _gradient(values: Tensor, leaf: Tensor) -> Tensor | None:
+    try:
+        # Only with respect to the leaf: no parameter of the model ever gets a `.grad`.
+        (found,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        # What goes wrong on the way back is the model's: its hooks, or what it changed in place.
+        text = " ".join(str(error).split())[:200]
+        raise ModelFailure(
+            f"A score's gradient goes back through all of its model, and here that failed ({type(error).__name__}: "
+            f"{text}): mend the model's hooks and in-place operations, or use rise or occlusion, which take none."
+        ) from error
+    gradient: Tensor | None = found
+    return gradient

@@ -160,3 +160,49 @@ def test_what_breaks_on_a_picture_is_exit_1(tmp_path: Path, capsys: pytest.Captu
     for model in ("sometimes_nan", "sometimes_raises"):
         said = refused(run(capsys, "image", "ig", "--model", f"{HERE}:{model}", *arguments, "--force"), code=1)
         assert "white.png" in said
+
+
+@pytest.mark.parametrize("how", ["no_grad", "detach", "compare", "numpy", "hook", "in_place"])
+def test_a_model_without_a_gradient_is_refused_before_anything_is_written(
+    how: str, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--model", f"{HERE}:blunt", "--model-args", json.dumps({"how": how}), "--image", picture, "-q")
+    for method in ("ig", "igos++", "smoothgrad"):
+        said = refused(run(capsys, "image", method, *given, "--out", str(tmp_path / "run")))
+        assert "rise or occlusion" in said and "blunt" in said
+    if how in ("no_grad", "detach", "compare"):
+        assert "does not depend differentiably on the picture" in said
+    assert not (tmp_path / "run").exists()
+    assert run(capsys, "image", "occlusion", *given, "--steps", "4", "--out", str(tmp_path / "other")).code == 0
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "words"),
+    [
+        ("no_grad", 2, "depends differentiably"),
+        ("in_place", 1, "inplace operation"),
+    ],
+)
+def test_gradcam_says_whose_failure_it_is(
+    how: str, code: int, words: str, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--model", f"{HERE}:blunt", "--model-args", json.dumps({"how": how}), "--image", picture)
+    said = refused(run(capsys, "image", "gradcam", *given, "--out", str(tmp_path / "run"), "-q"), code=code)
+    assert words in said and "rise or occlusion" in said
+
+
+def test_a_gradient_of_nan_is_the_models_failure(
+    picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--model", f"{HERE}:blunt", "--model-args", '{"how": "root"}', "--image", picture)
+    said = refused(run(capsys, "image", "ig", *given, "--out", str(tmp_path / "run"), "-q"), code=1)
+    assert "light.png" in said and "NaN" in said and "rise or occlusion" in said
+
+
+def test_a_gradient_of_zero_leaves_a_flat_map_whose_cause_is_named(
+    picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--model", f"{HERE}:blunt", "--model-args", '{"how": "round"}', "--image", picture, "--steps", "4")
+    shell = run(capsys, "image", "ig", *given, "--out", str(tmp_path / "run"), "-q")
+    assert shell.code == 0
+    assert "the gradient of the score is 0 wherever it was taken" in shell.out and "occlusion or rise" in shell.out

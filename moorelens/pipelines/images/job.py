@@ -25,6 +25,7 @@ from moorelens.runs.hashing import digest, digest_bytes
 from moorelens.runs.manifest import Header, make_header
 from moorelens.saliency.baselines import Baseline, constant, gaussian_blur, mean_colour, noise
 from moorelens.saliency.images.decoding import Unreadable
+from moorelens.saliency.images.gradients import check_gradient
 from moorelens.saliency.images.loading import (
     Skipped,
     check_found,
@@ -86,6 +87,7 @@ def open_image_job(config: ImageConfig, *, method: str) -> ImageJob:
     model = model_of(config)
     if method in METHODS:  # what is built on this job for another purpose checks its own settings
         make_explainer(METHODS[method][1], **settings_of(config))
+        check_gradient(model, method=method)
     if isinstance(config, GradCAMImageConfig) and config.layer is not None:
         submodule(model.module, config.layer)
     target = None if config.class_ is None else class_of(model, config.class_)

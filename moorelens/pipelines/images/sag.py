@@ -26,6 +26,7 @@ from moorelens.reports.sag_words import SAGSubject
 from moorelens.runs.progress import NullProgress, Progress, TaskProgress
 from moorelens.runs.stages import Stage, StageContext, run_stages
 from moorelens.saliency.images.faults import blaming
+from moorelens.saliency.images.gradients import check_gradient
 from moorelens.saliency.images.loading import Picture
 from moorelens.saliency.images.models import identity
 from moorelens.saliency.patches import PatchGrid
@@ -75,6 +76,8 @@ def open_sag_job(config: SAGConfig) -> ImageJob:
     shared = image_config(config)
     device = device_of(shared)
     model = model_of(shared)
+    if config.guide != "ends":
+        check_gradient(model, method=config.guide)
     target = None if config.class_ is None else class_of(model, config.class_)
     _, sources, skipped = sources_of(shared, model)
     model.module.to(device)

@@ -32,6 +32,7 @@ from moorelens.runs.hashing import digest
 from moorelens.runs.manifest import Header, make_header
 from moorelens.runs.progress import Progress
 from moorelens.runs.stages import Stage, StageContext, run_stages
+from moorelens.saliency.images.gradients import check_gradient
 from moorelens.saliency.registry import make_explainer
 
 RECORDS, MAPS, SUMMARY, PAGE = "records.parquet", "heatmaps.npz", "summary.json", "report.html"
@@ -69,6 +70,9 @@ def _run(method: str, config: Config, *, progress: Progress | None) -> StudyResu
     folder = Path(config.out or study_out(method, config))
     with limited_threads(1):
         study = open_study(config)
+        if isinstance(config, CrosstestConfig):
+            for model in study.models.opened:
+                check_gradient(model, method=config.explainer)
         stages = [_measure_stage(study, config, version), _summary_stage(study, config), _page_stage(study, config)]
         outcome = run_stages(
             folder,

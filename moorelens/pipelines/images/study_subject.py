@@ -15,6 +15,7 @@ from moorelens.errors import ImageError, ModelError, OptionError
 from moorelens.pipelines.images.study_config import StudyConfig, Task, model_references
 from moorelens.runs.hashing import digest
 from moorelens.saliency.images.decoding import Unreadable
+from moorelens.saliency.images.faults import blaming
 from moorelens.saliency.images.loading import Skipped, check_found, file_bytes, picture_files, read_picture
 from moorelens.saliency.images.models import ImageModel, identity
 from moorelens.saliency.images.opening import open_model
@@ -278,7 +279,8 @@ def _right(model: ImageModel, subjects: Sequence[Subject]) -> list[bool]:
     found: list[bool] = []
     with torch.no_grad():
         for group in _alike(subjects):
-            logits = model.module(model.normaliser(torch.stack([one.raw for one in group])))
+            with blaming(model, name=group[0].name):
+                logits = model.module(model.normaliser(torch.stack([one.raw for one in group])))
             if not bool(torch.isfinite(logits).all()):
                 raise ModelError(
                     f"A model answers with finite numbers, and {model.name} answered a picture such as "

@@ -19,6 +19,7 @@ from moorelens.pipelines.images.study_subject import Models, Study, Subject, ope
 from moorelens.runs.arrays import encode_arrays
 from moorelens.saliency.baselines import Baseline, Normaliser, constant, gaussian_blur, mean_colour
 from moorelens.saliency.curves import Mode
+from moorelens.saliency.images.faults import blaming
 from moorelens.saliency.images.models import ImageModel
 from moorelens.saliency.patches import PatchGrid
 from moorelens.saliency.registry import make_explainer
@@ -81,12 +82,16 @@ def work(shard: Shard) -> Done:
         )
     subjects = [_unpacked(packed) for packed in shard.subjects]
     if isinstance(shard.config, CountConfig):
-        counted = [record for one in subjects for record in count_picture(one, models, shard.config)]
+        counted: list[CountRecord] = []
+        for one in subjects:
+            with blaming(*models.opened, name=one.name):
+                counted += count_picture(one, models, shard.config)
         return Done(records=msgspec.json.encode(counted), arrays=encode_arrays({}))
     crossed: list[CrossRecord] = []
     maps: dict[str, Array] = {}
     for number, one in enumerate(subjects, start=shard.first):
-        records, found = cross_picture(one, models, shard.config, number=number)
+        with blaming(*models.opened, name=one.name):
+            records, found = cross_picture(one, models, shard.config, number=number)
         crossed += records
         maps |= {f"{number:06d}/{place}": found[name].numpy() for place, name in enumerate(models.names)}
     return Done(records=msgspec.json.encode(crossed), arrays=encode_arrays(maps))

@@ -12,14 +12,19 @@ from moorelens.saliency.images.models import ImageModel
 
 
 @contextmanager
-def blaming(model: ImageModel, *, name: str) -> Iterator[None]:
-    """Turn what the forward of `model` raises while picture `name` is explained into a `ModelFailure`."""
+def blaming(*models: ImageModel, name: str) -> Iterator[None]:
+    """Turn what the forward of one of `models` raises while picture `name` is explained into a `ModelFailure`."""
     try:
         yield
+    except ModelFailure as error:
+        if name in str(error):
+            raise
+        raise ModelFailure(f"While {name} was explained: {error}") from error
     except (MooreLensError, torch.OutOfMemoryError):
         raise
     except (Exception, SystemExit) as error:
-        if not raised_in(error, model):
+        model = next((one for one in models if raised_in(error, one)), None)
+        if model is None:
             raise
         text = " ".join(str(error).split())[:200]
         raise ModelFailure(

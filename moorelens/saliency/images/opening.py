@@ -191,11 +191,11 @@ def _spread(values: Sequence[float], channels: int) -> tuple[float, ...]:
 
 
 def _answer(module: nn.Module, channels: int, size: tuple[int, int] | None, name: str) -> Tensor:
-    height, width = (_ANY_SIZE, _ANY_SIZE) if size is None else size
-    like = next((part for part in module.parameters()), torch.empty(0))
+    grey = grey_picture(module, channels, size)
+    height, width = grey.shape[2:]
     try:
         with torch.no_grad():
-            answer = module(torch.full((1, channels, height, width), 0.5, device=like.device))
+            answer = module(grey)
     except (Exception, SystemExit) as error:
         raise ModelError(
             f"An image model reads pictures (N, {channels}, {height}, {width}), and {name} failed on one "
@@ -209,6 +209,13 @@ def _answer(module: nn.Module, channels: int, size: tuple[int, int] | None, name
             "module that returns the logits alone."
         )
     return answer
+
+
+def grey_picture(module: nn.Module, channels: int, size: tuple[int, int] | None) -> Tensor:
+    """Return one grey picture (1, C, H, W) where the weights of `module` are; 64 x 64 where it takes any size."""
+    height, width = (_ANY_SIZE, _ANY_SIZE) if size is None else size
+    like = next((part for part in module.parameters()), torch.empty(0))
+    return torch.full((1, channels, height, width), 0.5, device=like.device)
 
 
 def _short(error: BaseException) -> str:
