@@ -33,12 +33,14 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Architecture(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The shape of a native network (spec of the published ones: koul2019mmn).
 
-    `body`: `mlp` with the layer widths `sizes`, or `conv` with the channels `sizes` (3 x 3, stride 2, padding 1).
+    `body`: `mlp` with the layer widths `sizes`, `conv` with the channels `sizes` (3 x 3, stride 2, padding 1), or
+    `places`: filters at half the resolution (5 x 5 with stride 2, then 3 x 3) of which each channel says where it sees
+    what it looks for, and how much of it (`moorelens.policies.places`; levine2016visuomotor).
     `hidden`: activation between layers; `output`: activation of the features (ReLU6 keeps them in [0, 6], which the
     decoder of an observation quantiser can reach). `units`: width of the cell. `critic`: whether a value head exists.
     """
 
-    body: Literal["mlp", "conv"] = "mlp"
+    body: Literal["mlp", "conv", "places"] = "mlp"
     sizes: tuple[int, ...] = (16, 8)
     hidden: Literal["elu", "relu", "tanh"] = "elu"
     output: Literal["relu6", "relu", "tanh"] = "relu6"

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from moorelens.errors import PolicyError
 from moorelens.policies.config import Architecture, PolicySpec
+from moorelens.policies.places import Places
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "relu6": nn.ReLU6, "tanh": nn.Tanh}
 
@@ -152,6 +153,8 @@ def feature_size(observation_shape: tuple[int, ...], architecture: Architecture)
         )
     if architecture.body == "mlp":
         return architecture.sizes[-1]
+    if architecture.body == "places":
+        return 3 * architecture.sizes[-1]
     _, height, width = observation_shape
     for _ in architecture.sizes:
         height, width = (height + 1) // 2, (width + 1) // 2
@@ -162,25 +165,41 @@ def _body(observation_shape: tuple[int, ...], architecture: Architecture) -> nn.
     layers: list[nn.Module] = []
     previous = observation_shape[0]
     for i, size in enumerate(architecture.sizes):
-        linear = architecture.body == "mlp"
-        layers.append(nn.Linear(previous, size) if linear else nn.Conv2d(previous, size, 3, stride=2, padding=1))
-        last = i == len(architecture.sizes) - 1
-        layers.append(_ACTIVATIONS[architecture.output if last else architecture.hidden]())
+        layers.append(_layer(architecture.body, i, previous, size))
+        if i < len(architecture.sizes) - 1:
+            layers.append(_ACTIVATIONS[architecture.hidden]())
         previous = size
+    if architecture.body == "places":
+        _, height, width = observation_shape
+        return nn.Sequential(*layers, Places(previous, (height + 1) // 2, (width + 1) // 2))
+    layers.append(_ACTIVATIONS[architecture.output]())
     if architecture.body == "conv":
         layers.append(nn.Flatten())
     return nn.Sequential(*layers)
 
 
+def _layer(body: str, i: int, previous: int, size: int) -> nn.Module:
+    if body == "mlp":
+        return nn.Linear(previous, size)
+    if body == "conv":
+        return nn.Conv2d(previous, size, 3, stride=2, padding=1)
+    return nn.Conv2d(previous, size, 5, stride=2, padding=2) if i == 0 else nn.Conv2d(previous, size, 3, padding=1)
+
+
 def initialise(policy: GRUPolicy | LSTMPolicy, *, generator: torch.Generator, actor_gain: float = 0.01) -> None:
     """Draw the weights: orthogonal with gain sqrt 2 in the body, 1 in the cell and critic, `actor_gain` in the actor.
 
-    Biases are 0. The defaults are those that PPO implementations agree on (Huang et al. 2022).
+    Biases are 0; places look everywhere alike. The defaults are those that PPO implementations agree on (Huang et al.
+    2022).
     """
     gains = {"actor": actor_gain, "critic": 1.0, "cell": 1.0, "body": math.sqrt(2)}
+    places = {name for name, module in policy.named_modules() if isinstance(module, Places)}
+    looking = {name for name, _ in policy.named_parameters() if name.rpartition(".")[0] in places}
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
-            if parameter.ndim == 1:
+            if name in looking:
+                parameter.fill_(1.0 if name.endswith("sharpness") else 0.0)
+            elif parameter.ndim == 1:
                 parameter.zero_()
             else:
                 # One block a gate: an orthogonal block keeps the scale of what passes through that gate.

@@ -15,7 +15,7 @@ from moorelens.envs.playing import play
 from moorelens.envs.workers import AtariBatch
 from moorelens.errors import OptionError, PolicyError, RunFolderError
 from moorelens.pipelines.train import run_train
-from moorelens.policies.base import identity
+from moorelens.policies.base import identity, to_input
 from moorelens.policies.load import open_policy
 from moorelens.policies.networks import initialise
 from moorelens.policies.players import PolicyPlayer
@@ -29,9 +29,10 @@ from moorelens.policies.training.config import (
     TrainConfig,
 )
 from moorelens.policies.training.curve import curve_csv, curve_svg
-from moorelens.policies.training.imitation import Imitator, Segments
+from moorelens.policies.training.imitation import Imitator
 from moorelens.policies.training.kinds import open_training
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy
+from moorelens.policies.training.segments import Segments, Step
 from moorelens.policies.training.teachers import ram_teacher
 from moorelens.policies.training.trainer import Trainer, private_random_state
 from moorelens.policies.training.value import discounted_returns, fit_value
@@ -184,11 +185,36 @@ def test_an_imitation_goes_on_from_its_checkpoint(env: str, notes: float) -> Non
         other.restore(data)
 
 
+def test_a_feature_net_that_has_settled_is_kept_and_what_it_sees_is_remembered() -> None:
+    small = ImitationSettings(games=2, length=8, segments=8, batches=1, batch_size=4, warm_up=1)
+    small = msgspec.structs.replace(small, body="places", channels=(4, 3), settle=0.5, settled_batch_size=2)
+    config = TrainConfig(env="ALE/Pong-v5", teacher="ram", steps=64, evaluate_every=10**9, imitation=small)
+    pupil = Imitator(config)
+    pupil.advance()
+    assert not pupil.settled
+    pupil.advance()
+    assert pupil.settled
+    body = {name: tensor.clone() for name, tensor in pupil.network.body.state_dict().items()}
+    memory = pupil.network.cell.weight_hh.clone()
+    pupil.advance()
+    assert all(torch.equal(tensor, body[name]) for name, tensor in pupil.network.body.state_dict().items())
+    assert all(torch.equal(tensor, body[name]) for name, tensor in pupil.policy().body.state_dict().items())
+    assert not torch.equal(pupil.network.cell.weight_hh, memory)
+    for slot in range(6):  # of segments recorded before, at and after that moment
+        seen = pupil.network.features(to_input(pupil.segments.frames[slot]))
+        assert np.allclose(pupil.segments.features[slot], seen.detach().numpy(), atol=1e-5)
+    again = Imitator(config)
+    again.restore(pupil.save())
+    again.advance()
+    assert again.settled
+    assert all(torch.equal(tensor, body[name]) for name, tensor in again.network.body.state_dict().items())
+
+
 def test_segments_are_a_ring_that_favours_the_newest() -> None:
     ring = Segments(ImitationSettings(games=1, length=2, segments=4), state_size=3, actions=2, notes=1)
     for k in range(6):
-        frames, notes = [np.full((1, 1, 80, 80), k, np.uint8)] * 2, [np.array([[k]])] * 2
-        ring.add(frames, [np.array([[k, 1 - k]])] * 2, notes, [np.array([0.0])] * 2, np.full((1, 3), k))
+        frames, labels, notes = np.full((1, 1, 80, 80), k, np.uint8), np.array([[k, 1 - k]]), np.array([[k]])
+        ring.add([Step(frames, labels, notes, np.zeros((1, 0)), np.array([0.0]))] * 2, np.full((1, 3), k))
     assert ring.notes[:, 1, 0].tolist() == [4, 5, 2, 3]
     assert ring.labels[:, 0, 0].tolist() == [4, 5, 2, 3]
     drawn = ring.draw(200, np.random.default_rng(0))

@@ -44,7 +44,9 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     there is an older one. Every `plain`-th game is without sticky actions (0: none). The policy is the running mean of
     the weights, of which each update keeps the share `averaging`. With `notes`, the pupil also learns to say, by a
     linear map of its state that is thrown away in the end, what numbers its teacher judges by, if that is one that can
-    tell; the mean square error counts that much beside the choice, less and less towards the end.
+    tell; the mean square error counts that much beside the choice, less and less towards the end. `body`: how frames
+    are seen (`Architecture`). After the share `settle` of the training (0: never) the feature net stays as it is: every
+    frame is then looked at once, and batches of `settled_batch_size` cost less than small ones did before.
     """
 
     games: int = 8
@@ -56,12 +58,15 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     guided: float = 0.08
     warm_up: int = 3
     max_grad_norm: float = 1.0
+    body: Literal["conv", "places"] = "conv"
     channels: tuple[int, ...] = (8, 16, 32, 8)
     units: int = 32
     gamma: float = 0.99
     plain: int = 0
     averaging: float = 0.998
     notes: float = 0.0
+    settle: float = 0.0
+    settled_batch_size: int = 32
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -157,13 +162,22 @@ _TASKS: dict[str, TaskDefaults] = {
         imitation=ImitationSettings(channels=(8, 16, 32, 16), batches=5, notes=0.5),
     ),
     "ALE/Pong-v5": TaskDefaults(
-        steps=160_000,
+        steps=200_000,
         evaluate_every=40_000,
         target=18.0,
         stop_at=None,
         ppo=PPOSettings(gamma=0.99),
         # A pupil of sticky games alone lost the plain game 0 to 21.
-        imitation=ImitationSettings(plain=4, channels=(8, 16, 32, 16), batches=40, batch_size=4, notes=4.0),
+        imitation=ImitationSettings(
+            plain=4,
+            body="places",
+            channels=(16, 8),
+            batches=40,
+            batch_size=4,
+            learning_rate=2e-3,
+            notes=4.0,
+            settle=0.2,
+        ),
     ),
     "ALE/SpaceInvaders-v5": TaskDefaults(
         steps=300_000,

@@ -24,52 +24,19 @@ from moorelens.policies.networks import GRUPolicy, LSTMPolicy, build_network, in
 from moorelens.policies.players import PolicyPlayer
 from moorelens.policies.training import checkpoint
 from moorelens.policies.training.config import (
-    ImitationSettings,
     TrainConfig,
     defaults_for,
     selection_seeds,
     training_request,
 )
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy, SequenceCell
+from moorelens.policies.training.segments import Segments, Step
 from moorelens.policies.training.start import begin_with
 from moorelens.policies.training.teachers import RamTeacher, TellingTeacher, ram_teacher
 from moorelens.policies.training.views import PAST
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
-
-
-class Segments:
-    """A ring of recorded segments: frames, judgements and notes of the teacher, where games began, the state before."""
-
-    def __init__(self, settings: ImitationSettings, state_size: int, actions: int, notes: int = 0) -> None:
-        """Reserve the memory (it is only used as it fills); `notes`: numbers that the teacher notes at every step."""
-        count, length = settings.segments, settings.length
-        self.frames = np.zeros((count, length, 1, 80, 80), dtype=np.uint8)
-        self.labels = np.zeros((count, length, actions), dtype=np.float32)
-        self.notes = np.zeros((count, length, notes), dtype=np.float32)
-        self.starts = np.zeros((count, length), dtype=np.float32)
-        self.states = np.zeros((count, state_size), dtype=np.float32)
-        self.added = 0
-
-    def add(
-        self, frames: list[Array], labels: list[Array], notes: list[Array], starts: list[Array], states: Array
-    ) -> None:
-        """Add one segment per game: lists over steps of (games, ...) arrays, and the states (games, H) before."""
-        count = len(states)
-        slots = (self.added + np.arange(count)) % len(self.frames)
-        self.frames[slots], self.labels[slots] = np.stack(frames, axis=1), np.stack(labels, axis=1)
-        self.notes[slots], self.starts[slots] = np.stack(notes, axis=1), np.stack(starts, axis=1)
-        self.states[slots] = states
-        self.added += count
-
-    def draw(self, count: int, rng: np.random.Generator) -> Rows:
-        """Return the slots of `count` segments, half of them from the newest tenth."""
-        held = min(self.added, len(self.frames))
-        newest = rng.integers(max(held // 10, min(held, 32)), size=count // 2)
-        any_ = rng.integers(held, size=count - count // 2)
-        ages = np.concatenate([newest, any_])
-        return np.asarray((self.added - 1 - ages) % len(self.frames))
 
 
 class Collector:
@@ -159,7 +126,7 @@ class Imitator:
             observation_dtype=spec.observation_dtype,
             action_names=spec.action_names,
             architecture=Architecture(
-                body="conv", sizes=settings.channels, hidden="relu", output="relu6", units=settings.units
+                body=settings.body, sizes=settings.channels, hidden="relu", output="relu6", units=settings.units
             ),
         )
         initialise(self.network, generator=torch.Generator().manual_seed(config.seed), actor_gain=1.0)
@@ -174,11 +141,17 @@ class Imitator:
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         # The policy is the running mean of the weights: its greedy choices do not jump from update to update.
         self._mean = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self.updates = 0
+        self.updates, self.settled = 0, False
         self._rng = np.random.default_rng([config.seed, 7])
         self.collector = self._collector(1_000_000 * (config.seed + 1))
         noted = self.collector.notes().shape[1] if settings.notes else 0
-        self.segments = Segments(settings, settings.units, len(spec.action_names), noted)
+        self.segments = Segments(
+            settings,
+            settings.units,
+            len(spec.action_names),
+            notes=noted,
+            features=self.network.spec.feature_size if settings.settle else 0,
+        )
         self._telling = nn.Linear(settings.units, noted).to(self.device) if noted else None
         learned = [p for n, p in self.network.named_parameters() if not n.startswith("critic")]
         if self._telling is not None:
@@ -206,8 +179,11 @@ class Imitator:
         rate = self.settings.learning_rate * max(1.0 - self.steps / self.total, 0.02)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        if not self.settled and self.settings.settle and self.steps >= self.settings.settle * self.total:
+            self._settle()
+        size = self.settings.settled_batch_size if self.settled else self.settings.batch_size
         for _ in range(self.settings.batches):
-            self._learn(self.segments.draw(self.settings.batch_size, self._rng))
+            self._learn(self.segments.draw(size, self._rng))
         self.seconds += time.perf_counter() - began
 
     def evaluate(self) -> dict[str, float]:
@@ -297,33 +273,48 @@ class Imitator:
         games, guided_steps = self.collector, self._guided * self.total
         share = max(1.0 - self.steps / guided_steps, 0.0) if guided_steps else 0.0
         states = self._hidden.cpu().numpy().copy()
-        frames, labels, notes, starts = [], [], [], []
+        steps: list[Step] = []
         for _ in range(self.settings.length):
-            wanted = games.label()
-            frames.append(games.observations)
-            labels.append(wanted)
-            notes.append(games.notes()[:, : self.segments.notes.shape[2]])
-            starts.append(games.starts)
+            wanted, notes = games.label(), games.notes()[:, : self.segments.notes.shape[2]]
             with torch.no_grad():
                 keep = torch.from_numpy(1.0 - games.starts)[:, None].to(self.device)
                 features = self.network.features(to_input(games.observations).to(self.device))
                 self._hidden = self.network.core(features, keep * self._hidden)
                 chosen = self.network.heads(self._hidden)[0].argmax(dim=1).cpu().numpy()
+            kept = features.cpu().numpy()[:, : self.segments.features.shape[2]]
+            steps.append(Step(games.observations, wanted, notes, kept, games.starts))
             guided = self._rng.random(len(chosen)) < share
             games.step(np.where(guided, wanted.argmax(axis=1), chosen).astype(np.intp))
-        self.segments.add(frames, labels, notes, starts, states)
+        self.segments.add(steps, states)
         self.steps += self.settings.length * self.settings.games
+
+    def _settle(self) -> None:
+        """Keep the feature net as its running mean is, and look at the recorded frames for the last time."""
+        body = {name: tensor.half().float() for name, tensor in self._mean.items() if name.startswith("body.")}
+        self.network.load_state_dict(body, strict=False)
+        self._mean |= {name: tensor.clone() for name, tensor in body.items()}
+        self.network.body.requires_grad_(False)
+        with torch.no_grad():
+            for slot in range(self.segments.held):
+                seen = self.network.features(to_input(self.segments.frames[slot]).to(self.device))
+                self.segments.features[slot] = seen.cpu().numpy()
+        self.settled = True
+
+    def _seen(self, slots: Rows) -> Tensor:
+        """Return the features (B T, F) of segments."""
+        if self.settled:
+            return torch.from_numpy(self.segments.features[slots]).to(self.device).flatten(0, 1)
+        frames = to_input(self.segments.frames[slots].reshape(-1, 1, 80, 80)).to(self.device)
+        # Chunks that fit the cache: one pass over all frames takes four times as long.
+        return torch.cat([self.network.features(chunk) for chunk in torch.split(frames, 128)])
 
     def _learn(self, slots: Rows) -> None:
         count, length = len(slots), self.settings.length
-        frames = to_input(self.segments.frames[slots].reshape(count * length, 1, 80, 80)).to(self.device)
         starts = torch.from_numpy(self.segments.starts[slots]).to(self.device)
         labels = torch.from_numpy(self.segments.labels[slots]).to(self.device)
         state = torch.from_numpy(self.segments.states[slots])[None].to(self.device)
-        # Chunks that fit the cache: one pass over all frames takes four times as long.
-        features = torch.cat([self.network.features(chunk) for chunk in torch.split(frames, 128)])
         shown, _ = NativeRecurrentPolicy._process_sequence(
-            features, (state, torch.zeros_like(state)), starts.flatten(), self._cell
+            self._seen(slots), (state, torch.zeros_like(state)), starts.flatten(), self._cell
         )
         shown = shown.reshape(count, length, -1)[:, self.settings.warm_up :].flatten(0, 1)
         logits, wanted = self.network.heads(shown)[0], labels[:, self.settings.warm_up :].flatten(0, 1)
