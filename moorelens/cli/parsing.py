@@ -39,6 +39,7 @@ def parse(config: type[T], arguments: Sequence[str], *, verb: str, description: 
 
     Raises: OptionError for what cannot be read; SystemExit(0) after printing the help.
     """
+    _check_out(arguments, verb)
     options = _with_output_options(config)
     with _complaints(verb), _width(arguments):
         found: Any = tyro.cli(
@@ -52,6 +53,17 @@ def parse(config: type[T], arguments: Sequence[str], *, verb: str, description: 
     values = {name: getattr(found, name) for name in config.__struct_fields__}
     _check_numbers(values, verb)
     return config(**values), Output(json=found.json, quiet=found.quiet)
+
+
+def _check_out(arguments: Sequence[str], verb: str) -> None:
+    """Refuse an empty name for what is written, which would stand for the usual place, or for this folder."""
+    for word, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        option, equals, value = word.partition("=")
+        if option == "--out" and not (value if equals else following).strip():
+            raise OptionError(
+                "--out names what to write to, and this name is empty: give one, or leave the option out for the usual "
+                f"place; see `moorelens {verb} --help`."
+            )
 
 
 def _check_numbers(values: Mapping[str, object], verb: str) -> None:

@@ -24,7 +24,7 @@ from moorelens.saliency.differential.asked_scores import check_score
 from moorelens.saliency.differential.attributed import attributed_branches
 from moorelens.saliency.differential.config import DifferentialConfig
 from moorelens.saliency.differential.records import BranchRecord
-from moorelens.saliency.registry import make_explainer
+from moorelens.saliency.registry import full_name, make_explainer
 
 FOLDER = "saliency-asked/"
 DIFFERENTIAL = "differential"
@@ -36,6 +36,7 @@ def run_saliency(config: SaliencyConfig, *, progress: Progress | None = None) ->
     Raises `RunFolderError` where `config.run` is no finished run, `OptionError` for a state, branches or a method that
     there are not, and what opening its policy raises.
     """
+    config = msgspec.structs.replace(config, method=full_name(config.method))
     if config.method == SAG_METHOD:
         check_sag_score(config.score)
     elif config.method != DIFFERENTIAL:

@@ -18,7 +18,7 @@ class SaliencyConfig(ReplayConfig, frozen=True, kw_only=True, forbid_unknown_fie
     branches: str | None = None
     """Two states it leads to, such as S5,S7; the two taken most often where none are given."""
     method: str = "differential"
-    """differential, sag (the parts that alone are enough, as a graph), or an explainer: integrated_gradients,
+    """differential, sag (the parts that alone are enough, as a graph), or an explainer: integrated_gradients (or ig),
     smoothgrad, gradcam, occlusion, perturbation, rise, igos, igos+, igos++."""
     score: str = "action"
     """What an explainer explains: action (its margin over the others), value, or memory:K (a digit of the memory)."""

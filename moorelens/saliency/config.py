@@ -11,6 +11,14 @@ from moorelens.errors import OptionError
 Rule = Literal["midpoint", "trapezoid", "gauss_legendre", "right", "mean"]
 
 
+class SettingError(OptionError):
+    """A setting, `name`, has a value that cannot be used; `rule` is the rest of the sentence."""
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(f"{name} {rule}")
+        self.name, self.rule = name, rule
+
+
 class IntegratedGradientsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Integrated gradients (sundararajan2017axiomatic): `steps` on the straight path, under a quadrature `rule`.
 
@@ -97,7 +105,7 @@ class RISEConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         at_least(self, "cells", 2)
         for name in ("p", "confidence"):
             if not 0 < getattr(self, name) < 1:
-                raise OptionError(f"{name} lies between 0 and 1 and {getattr(self, name)} does not: pass such as 0.5.")
+                raise SettingError(name, f"lies between 0 and 1 and {getattr(self, name)} does not: pass such as 0.5.")
 
 
 class PerturbationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -114,7 +122,7 @@ class PerturbationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         """Refuse what cannot be computed; raises `OptionError`."""
         at_least(self, "stride", 1)
         if self.sigma <= 0:
-            raise OptionError(f"A spot has a positive sigma and {self.sigma} was given: pass such as 5.")
+            raise SettingError("sigma", f"of a spot is positive and {self.sigma} was given: pass such as 5.")
 
 
 class IGOSConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -184,4 +192,4 @@ def at_least(config: msgspec.Struct, name: str, least: float) -> None:
     """Raise `OptionError` where a setting is below `least`."""
     value = getattr(config, name)
     if value < least:
-        raise OptionError(f"{name} is at least {least} and {value} was given: pass a larger number.")
+        raise SettingError(name, f"is at least {least} and {value} was given: pass a larger number.")

@@ -29,6 +29,12 @@ EXPLAINERS: dict[str, tuple[str, str]] = {
     "rise": (f"{_SALIENCY}.rise:RISE", f"{_CONFIG}:RISEConfig"),
     "smoothgrad": (f"{_SALIENCY}.smoothgrad:SmoothGrad", f"{_CONFIG}:SmoothGradConfig"),
 }
+SHORT_NAMES = {"ig": "integrated_gradients"}
+
+
+def full_name(method: str) -> str:
+    """Return an explainer's name in full, for `ig` too; a name that is none stays as it is."""
+    return SHORT_NAMES.get(method, method)
 
 
 def config_type(method: str) -> type[msgspec.Struct]:
@@ -42,20 +48,26 @@ def make_explainer(method: str, **settings: Any) -> Explainer:
     Raises `OptionError` for a method or a setting that does not exist, or a value that cannot be used.
     """
     path, _ = _entry(method)
+    return cast("Explainer", _load(path)(make_config(method, **settings)))
+
+
+def make_config(method: str, **settings: Any) -> msgspec.Struct:
+    """Return a method's settings with `settings` in place of its defaults, without torch; raises `OptionError`."""
+    kind = config_type(method)
     try:
-        config = msgspec.convert(settings, config_type(method))
+        return msgspec.convert(settings, kind)
     except msgspec.ValidationError as error:
         raise OptionError(
             f"The settings of {method} cannot be used as given: {error}; its settings are "
-            f"{', '.join(config_type(method).__struct_fields__)}."
+            f"{', '.join(kind.__struct_fields__)}."
         ) from error
-    return cast("Explainer", _load(path)(config))
 
 
 def _entry(method: str) -> tuple[str, str]:
-    if method not in EXPLAINERS:
-        raise OptionError(f"An explainer is one of {', '.join(sorted(EXPLAINERS))} and {method!r} is not: choose one.")
-    return EXPLAINERS[method]
+    if full_name(method) not in EXPLAINERS:
+        names = ", ".join(sorted([*EXPLAINERS, *SHORT_NAMES]))
+        raise OptionError(f"An explainer is one of {names} and {method!r} is not: choose one.")
+    return EXPLAINERS[full_name(method)]
 
 
 def _load(path: str) -> Any:

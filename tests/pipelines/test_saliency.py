@@ -143,6 +143,15 @@ class TestTheVerb:
         name = Path(document["files"][0]).name
         assert name.endswith(f"-{method}{'' if score == 'action' else '-' + score.replace(':', '')}.json")
 
+    def test_knows_integrated_gradients_as_ig(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        files = {}
+        for method in ("ig", "integrated_gradients"):
+            document = json.loads(run(capsys, "saliency", str(folder), "--method", method, "--json", "-q").out)
+            assert document["method"] == "integrated_gradients"
+            files[method] = document["files"]
+        assert files["ig"] == files["integrated_gradients"]
+        assert "(or ig)" in " ".join(run(capsys, "saliency", "--help").out.split())
+
     def test_asks_for_the_very_branches(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         first = read_records((folder / "saliency/saliency.json").read_bytes()).branches[0]
         names = ",".join(f"S{target}" for target in reversed(first.targets))

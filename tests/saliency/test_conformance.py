@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from moorelens.errors import OptionError
 from moorelens.saliency.attribution import Attribution
 from moorelens.saliency.baselines import Baseline
 from moorelens.saliency.explainer import Explainer, begin, finish
 from moorelens.saliency.integrated_gradients import IntegratedGradients
-from moorelens.saliency.registry import EXPLAINERS, make_explainer
+from moorelens.saliency.registry import EXPLAINERS, config_type, make_explainer
 from moorelens.saliency.scores import ScoreFn
 from moorelens.testing.explainers import CHECKS, ExplainerConformance, check_explainer
 
@@ -44,6 +45,13 @@ def test_every_explainer_keeps_the_rules(variant, check) -> None:  # type: ignor
 
 def test_no_explainer_of_the_registry_is_left_out() -> None:
     assert {name for name, _ in VARIANTS.values()} >= set(EXPLAINERS)
+
+
+def test_ig_is_integrated_gradients() -> None:
+    assert isinstance(make_explainer("ig", steps=3), IntegratedGradients)
+    assert config_type("ig") is config_type("integrated_gradients")
+    with pytest.raises(OptionError, match=r"ig, .*integrated_gradients, .*'gi' is not"):
+        make_explainer("gi")
 
 
 class TestTheMixin(ExplainerConformance):

@@ -11,7 +11,8 @@ import msgspec
 
 from moorelens.errors import OptionError
 from moorelens.pipelines.config import Device, require
-from moorelens.saliency.config import Rule
+from moorelens.saliency.config import Rule, SettingError
+from moorelens.saliency.registry import make_config
 
 BaselineName = Literal["blur", "mean", "black", "grey", "white", "noise"]
 _UNRECORDED = ("out", "force", "image", "classes", "device", "weights")
@@ -79,6 +80,7 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         numbers_of(self.mean, "mean")
         numbers_of(self.std, "std")
         size_of(self.input_size, "input-size")
+        check_settings(self)
 
 
 class IGOSImageConfig(ImageConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -207,6 +209,18 @@ def settings_of(config: ImageConfig) -> dict[str, Any]:
         if value is not None:
             found[setting] = value
     return found
+
+
+def check_settings(config: ImageConfig) -> None:
+    """Refuse settings that the method cannot use, by the names of the options; raises `OptionError`."""
+    explainer = next((name for kind, name in METHODS.values() if kind is type(config)), None)
+    if explainer is None:
+        return
+    try:
+        make_config(explainer, **settings_of(config))
+    except SettingError as error:
+        option = next(option for option, setting in config.settings.items() if setting == error.name)
+        raise OptionError(f"--{option.replace('_', '-')} {error.rule}") from error
 
 
 def size_of(text: str | None, option: str) -> tuple[int, int] | None:
