@@ -9,6 +9,7 @@ import msgspec
 
 from moorelens.cli.parsing import parse
 from moorelens.cli.printing import open_progress, plain, print_json
+from moorelens.errors import OptionError
 from moorelens.pipelines.images.config import METHODS, image_out
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ SHOWN_OF_SEVERAL = ("index.html", "summary.csv", "summary.json")
 def explain_images(arguments: list[str], *, method: str) -> int:
     """Run `moorelens image METHOD`; a picture that cannot be explained is a result."""
     description = "Show what in a picture a classifier's answer depends on, and try it out."
+    _refuse_several_baselines(arguments)
     config, output = parse(METHODS[method][0], arguments, verb=f"image {method}", description=description)
     if config.out is None:
         config = msgspec.structs.replace(config, out=image_out(method, config))
@@ -38,6 +40,18 @@ def explain_images(arguments: list[str], *, method: str) -> int:
     else:
         print("\n".join(plain(line) for line in lines(result)))
     return 0
+
+
+def _refuse_several_baselines(arguments: list[str]) -> None:
+    """`image sag` takes several baselines at once, so that they are asked for here, too."""
+    words = [word.partition("=")[2] or after for word, after in zip(arguments, [*arguments[1:], ""], strict=True)
+             if word.partition("=")[0] == "--baseline"]  # fmt: skip
+    several = next((word for word in words if "," in word), None)
+    if several is not None:
+        raise OptionError(
+            f"--baseline of a map is one, and {several!r} are several: run the command once with each, which keeps a "
+            "folder for each where --out is left out, or use moorelens image sag, which takes several at once."
+        )
 
 
 igos = partial(explain_images, method="igos")

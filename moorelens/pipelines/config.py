@@ -155,6 +155,17 @@ def _split(policy: str) -> tuple[str, str]:
     return (kind, rest) if colon and kind in ("zoo", "mmn", "sb3", "python") else ("", policy)
 
 
+def refuse_empty(config: msgspec.Struct, *names: str) -> None:
+    """Raise `OptionError` where one of these options was given without a text."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not value.strip():
+            raise OptionError(
+                f"--{name.rstrip('_').replace('_', '-')} was given an empty text, as a shell does of a variable that "
+                "is not set: say what is meant, or leave the option out."
+            )
+
+
 def require(holds: bool, name: str, rule: str, value: object) -> None:
     """Raise `OptionError` for the option `name` unless its `rule` holds."""
     if not holds:

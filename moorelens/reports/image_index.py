@@ -78,8 +78,8 @@ def findings(summary: ImagesSummary) -> list[tuple[str, str]]:
     if summary.left_out:
         names = [one.file for one in summary.left_out]
         shown = listed([*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])])
-        what = "1 file that is no picture" if len(names) == 1 else f"{count(len(names))} files that are no pictures"
-        made.append(("What was left out?", f"{what}: {shown}."))
+        what = "1 file that cannot" if len(names) == 1 else f"{count(len(names))} files that cannot"
+        made.append(("What was left out?", f"{what} be read as a picture: {shown}."))
     return made
 
 

@@ -11,6 +11,9 @@ from moorelens.errors import OptionError
 Rule = Literal["midpoint", "trapezoid", "gauss_legendre", "right", "mean"]
 
 
+MOST_CELLS = 2**28  # of RISE's masks, 4 bytes each
+
+
 class SettingError(OptionError):
     """A setting, `name`, has a value that cannot be used; `rule` is the rest of the sentence."""
 
@@ -103,6 +106,12 @@ class RISEConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """Refuse what cannot be computed; raises `OptionError`."""
         at_least(self, "masks", 2)
         at_least(self, "cells", 2)
+        if self.masks * self.cells**2 > MOST_CELLS:
+            raise SettingError(
+                "cells",
+                f"of {self.cells} makes {self.masks:,} x {self.cells} x {self.cells} cells of masks, and at most "
+                f"{MOST_CELLS:,} are kept in memory: pass fewer cells or masks.",
+            )
         for name in ("p", "confidence"):
             if not 0 < getattr(self, name) < 1:
                 raise SettingError(name, f"lies between 0 and 1 and {getattr(self, name)} does not: pass such as 0.5.")

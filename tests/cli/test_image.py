@@ -99,7 +99,7 @@ def test_a_folder_is_answered_in_a_table(picture: str, tmp_path: Path, capsys: p
     arguments = ("--model", f"{HERE}:lights", "--image", str(tmp_path), "--out", str(tmp_path / "../table"), "-q")
     shell = run(capsys, "image", "gradcam", *arguments)
     assert (shell.code, shell.err) == (0, "")
-    assert "light.png" in shell.out and "1 file that is no picture: notes.txt" in shell.out
+    assert "light.png" in shell.out and "1 file that cannot be read as a picture: notes.txt" in shell.out
     assert shell.out.rstrip().endswith("summary.json")
 
 
@@ -139,6 +139,27 @@ def test_a_folder_is_answered_in_a_table(picture: str, tmp_path: Path, capsys: p
         (["gradcam", "--model", f"{HERE}:lights", "--image", "PICTURE", "--layer", "conv9"], "patches"),
         (["gradcam", "--model", f"{HERE}:constant", "--image", "PICTURE"], "layer"),
         (["ig", "--model", "bundled:surely", "--image", "PICTURE"], "bundled"),
+        (["ig", "--image", ""], "--image was given an empty text"),
+        (["ig", "--image", "PICTURE", "--classes", " "], "--classes was given an empty text"),
+        (["ig", "--image", "PICTURE", "--class", ""], "--class was given an empty text"),
+        (["ig", "--model", "", "--image", "PICTURE"], "--model was given an empty text"),
+        (["sag", "--image", ""], "--image was given an empty text"),
+        (["count", "--images", ""], "--images was given an empty text"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "/proc"], "the system shows its processes"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "CUT"], "is cut short: it ends in the middle"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "STUMP"], "begins like a JPEG file and is cut short"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--classes", "EMPTY"], "(it is a folder)"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--classes", "PICTURE"], "no text in UTF-8"),
+        (["ig", "--model", f"{HERE}:lights", "--image", "PICTURE", "--steps", "100001"], "at most 100,000"),
+        (["rise", "--size", "1000000"], "--size of 1000000 makes 2,000 x 1000000 x 1000000 cells of masks"),
+        (["rise", "--masks", "10000000"], "at most 268,435,456 are kept"),
+        (["igos++", "--image", "PICTURE", "--baseline", "blur,black"], "once with each"),
+        (["igos++", "--image", "PICTURE", "--baseline=blur,black"], "moorelens image sag, which takes several"),
+        (["sag", "--grid", "superpixels:100000"], "at most 1,024 patches"),
+        (["sag", "--grid", "superpixels:many"], "at most 1,024 patches"),
+        (["sag", "--p-low", "1", "--p-high", ".9"], "--p-low must be a share from 0 to --p-high"),
+        (["count", "--models", "bundled:or-bn,bundled:or-bn"], "names bundled:or-bn twice"),
+        (["crosstest", "--shares", "1,1"], "has one twice"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_writes_nothing(
@@ -146,9 +167,14 @@ def test_a_mistake_is_one_sentence_and_writes_nothing(
 ) -> None:
     (tmp_path / "text.png").write_text("this is no picture")
     (tmp_path / "empty").mkdir()
-    files = {"PICTURE": picture, "TEXT": str(tmp_path / "text.png"), "EMPTY": str(tmp_path / "empty")}
+    Image.effect_noise((64, 64), 50).save(tmp_path / "cut.jpg")
+    whole = (tmp_path / "cut.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "stump.jpg").write_bytes(whole[:20])
+    names = {"TEXT": "text.png", "EMPTY": "empty", "CUT": "cut.jpg", "STUMP": "stump.jpg"}
+    files = {"PICTURE": picture, **{word: str(tmp_path / name) for word, name in names.items()}}
     given = [files.get(word, word) for word in arguments]
-    named = arguments[0] in MINE
+    named = arguments[0] in METHODS
     out = ["--out", str(tmp_path / "run"), "-q"] if named else []
     assert words in refused(run(capsys, "image", *given, *out))
     assert not (tmp_path / "run").exists() or words == "layer"
@@ -206,3 +232,15 @@ def test_a_gradient_of_zero_leaves_a_flat_map_whose_cause_is_named(
     shell = run(capsys, "image", "ig", *given, "--out", str(tmp_path / "run"), "-q")
     assert shell.code == 0
     assert "the gradient of the score is 0 wherever it was taken" in shell.out and "occlusion or rise" in shell.out
+
+
+def test_equal_class_names_get_their_numbers(picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "names.txt").write_text("crane\ncrane\nlake\n", encoding="utf-8")
+    given = ("--model", f"{HERE}:bare", "--image", picture, "--classes", str(tmp_path / "names.txt"), "-q")
+    last = ("--out", str(tmp_path / "run"), "--steps", "4")
+    shell = run(capsys, "image", "occlusion", *given, *last)
+    assert shell.code == 0 and "bare says crane (0)" in shell.out
+    assert "give its number" in refused(run(capsys, "image", "occlusion", *given, "--class", "crane", *last))
+    for asked in ("1", "crane (1)"):
+        shell = run(capsys, "image", "occlusion", *given, "--class", asked, *last)
+        assert shell.code == 0 and "Explained is crane (1)" in shell.out

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from moorelens.errors import OptionError
-from moorelens.pipelines.config import Device, require
+from moorelens.pipelines.config import Device, refuse_empty, require
 from moorelens.saliency.config import Rule, SettingError
 from moorelens.saliency.registry import make_config
 
@@ -19,6 +19,7 @@ _UNRECORDED = ("out", "force", "image", "classes", "device", "weights")
 
 
 MOST_THREADS = 1024  # beyond what any processor has, torch's thread pool dies
+MOST_STEPS = 100_000  # all are kept in memory, and nothing is gained by so many
 
 
 class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,9 +73,13 @@ class ImageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be computed from; raises `OptionError`."""
+        refuse_empty(self, "model", "weights", "image", "class_", "classes")
         for name in ("steps", "max_batch", "pictures", "threads"):
             require(getattr(self, name) >= 1, name, "a whole number from 1 on", getattr(self, name))
         require(self.threads <= MOST_THREADS, "threads", f"at most {MOST_THREADS}", self.threads)
+        for name in ("steps", "pictures", "path_steps", "samples", "iterations"):
+            value = getattr(self, name, None)
+            require(value is None or value <= MOST_STEPS, name, f"at most {MOST_STEPS:,}", value)
         require(self.seed >= 0, "seed", "a whole number from 0 on", self.seed)
         require(self.channels in (None, 1, 3), "channels", "1 or 3", self.channels)
         numbers_of(self.mean, "mean")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from moorelens.pipelines.images.config import (
     size_of,
 )
 from moorelens.pipelines.images.samples import Sample, bundled_samples, folder_names
+from moorelens.pipelines.images.text_files import read_text
 from moorelens.runs.hashing import digest, digest_bytes
 from moorelens.runs.manifest import Header, make_header
 from moorelens.saliency.baselines import Baseline, constant, gaussian_blur, mean_colour, noise
@@ -123,26 +125,29 @@ def model_of(config: ImageConfig) -> ImageModel:
 
 
 def class_names(path: Path) -> tuple[str, ...]:
-    """Return the lines of a text file; raises `OptionError` where it cannot be read or holds none."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise OptionError(
-            f"--classes is a text file with one name a line, and {path} cannot be read ({error})."
-        ) from error
+    """Return the lines of a text file; raises `OptionError` where it cannot be read or holds none.
+
+    Of names that several classes have, as "crane" in ImageNet, each gets its class's number: `crane (134)`.
+    """
+    lines = read_text(path, what="--classes is a text file with one name a line").splitlines()
     names = tuple(line.strip() for line in lines)
     while names and not names[-1]:
         names = names[:-1]
     if not names:
         raise OptionError(f"--classes is a text file with one name a line, and {path} is empty: give the right file.")
-    return names
+    times = Counter(names)
+    return tuple(f"{name} ({number})".lstrip() if times[name] > 1 else name for number, name in enumerate(names))
 
 
 def class_of(model: ImageModel, asked: str) -> int:
     """Return the class that `asked` names, or numbers; raises `OptionError` where there is none, or several."""
     wanted = asked.strip()
     for fold in (str, str.casefold):
-        found = [number for number, name in enumerate(model.classes) if fold(name) == fold(wanted)]
+        found = [
+            number
+            for number, name in enumerate(model.classes)
+            if fold(wanted) in (fold(name), fold(name.removesuffix(f" ({number})")))
+        ]
         if len(found) == 1:
             return found[0]
         if found:

@@ -93,7 +93,7 @@ class SAGConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         require(self.overlap >= 0, "overlap", "a whole number from 0 on", self.overlap)
         require(self.budget is None or self.budget >= 2, "budget", "a whole number from 2 on", self.budget)
         require(0 < self.p_high <= 1, "p_high", "a share above 0 and at most 1", self.p_high)
-        require(0 <= self.p_low <= 1, "p_low", "a share from 0 to 1", self.p_low)
+        require(0 <= self.p_low <= self.p_high, "p_low", "a share from 0 to --p-high", self.p_low)
         baselines_of(self)
         grid_of(self)
         image_config(self)
@@ -120,18 +120,19 @@ def baselines_of(config: SAGConfig) -> tuple[BaselineName, ...]:
 
 def grid_of(config: SAGConfig) -> tuple[int, int] | int:
     """Return rows and columns, or the number of superpixels; raises `OptionError` for anything else."""
-    regular = re.fullmatch(r"\s*([1-9]\d{0,3})\s*[xX×]\s*([1-9]\d{0,3})\s*", config.grid)
-    segments = re.fullmatch(r"\s*superpixels\s*:\s*([1-9]\d{0,4})\s*", config.grid)
+    regular = re.fullmatch(r"\s*([1-9]\d{0,9})\s*[xX×]\s*([1-9]\d{0,9})\s*", config.grid)
+    segments = re.fullmatch(r"\s*superpixels\s*:\s*([1-9]\d{0,9})\s*", config.grid)
     found = (int(regular[1]), int(regular[2])) if regular else int(segments[1]) if segments else None
     if found is None:
         raise OptionError(
-            f"--grid is rows x columns such as 7x7, or superpixels:50, and {config.grid!r} is neither: correct it."
+            f"--grid is rows x columns such as 7x7, or superpixels:50, at most {MOST_PATCHES:,} patches in all, and "
+            f"{config.grid!r} is neither: correct it."
         )
     patches = found if isinstance(found, int) else found[0] * found[1]
     if patches > MOST_PATCHES:
         raise OptionError(
-            f"Sets of at most {MOST_PATCHES} patches are searched, and --grid {config.grid} has {patches}: choose a "
-            "coarser one."
+            f"Sets of at most {MOST_PATCHES:,} patches are searched, and --grid {config.grid} has {patches:,}: choose "
+            "a coarser one."
         )
     return found
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from moorelens.errors import OptionError
-from moorelens.pipelines.config import require
+from moorelens.pipelines.config import refuse_empty, require
 
 Task = Literal["single", "or", "and", "xor", "watermark", "thin", "attributes"]
 BaselineName = Literal["blur", "mean", "black", "grey", "white"]
@@ -54,6 +54,7 @@ class StudyConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def __post_init__(self) -> None:
         """Refuse what nothing can be computed from; raises `OptionError`."""
+        refuse_empty(self, "models", "images", "labels")
         for name in ("count", "workers", "shard", "max_batch"):
             require(getattr(self, name) >= 1, name, "a whole number from 1 on", getattr(self, name))
         require(self.seed >= 0, "seed", "a whole number from 0 on", self.seed)
@@ -122,7 +123,9 @@ def fractions_of(config: CrosstestConfig) -> tuple[float, ...]:
         raise OptionError(
             f"--shares are percentages above 0 and up to 100 such as 1,5,20, and {config.shares!r} is not: correct it."
         )
-    return tuple(sorted(set(found)))
+    if len(set(found)) < len(found):
+        raise OptionError(f"--shares are percentages, each once, and {config.shares!r} has one twice: correct it.")
+    return tuple(sorted(found))
 
 
 def model_references(config: StudyConfig) -> tuple[str, ...]:
@@ -135,6 +138,12 @@ def model_references(config: StudyConfig) -> tuple[str, ...]:
         if not all(found):
             raise OptionError(
                 f"--models are references with commas between them, and {config.models!r} has an empty one: correct it."
+            )
+        twice = next((one for place, one in enumerate(found) if one in found[:place]), None)
+        if twice is not None:
+            raise OptionError(
+                f"Compared models are different ones, and --models names {twice} twice, which is the same on every "
+                "picture: name each once."
             )
         return found
     if config.images is None and config.task not in _PREFIX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from moorelens.errors import ImageError, ModelError, OptionError
 from moorelens.pipelines.images.study_config import StudyConfig, Task, model_references
+from moorelens.pipelines.images.text_files import read_text
 from moorelens.runs.hashing import digest
 from moorelens.saliency.images.decoding import Unreadable
 from moorelens.saliency.images.faults import blaming
@@ -239,12 +241,13 @@ def _listed(path: Path, folder: Path, models: Models) -> Callable[[str], int]:
 
 
 def _read_labels(path: Path) -> Mapping[str, str]:
+    text = read_text(path, what="--labels is a CSV file with the columns file,label")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(cell.strip() for cell in row)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        cells = csv.reader(io.StringIO(text, newline=""))
+        rows = [[cell.strip() for cell in row] for row in cells if any(cell.strip() for cell in row)]
+    except csv.Error as error:
         raise OptionError(
-            f"--labels is a CSV file with the columns file,label, and {path} cannot be read ({error})."
+            f"--labels is a CSV file with the columns file,label, and {path} is none ({error}): correct it."
         ) from error
     if rows and [cell.lower() for cell in rows[0][:2]] == ["file", "label"]:
         rows = rows[1:]

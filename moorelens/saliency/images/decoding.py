@@ -16,6 +16,7 @@ from torch import Tensor
 MAX_PIXELS = 80_000_000
 # Nothing that starts another program (EPS) and no documents (PDF).
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "ICO")
+_BEGINNINGS = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n": "PNG", b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF"}
 _WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
@@ -59,6 +60,9 @@ def decode(data: bytes) -> Decoded:
     except Unreadable:
         raise
     except UnidentifiedImageError as error:
+        kind = next((name for begin, name in _BEGINNINGS.items() if data.startswith(begin)), None)
+        if kind is not None:
+            raise Unreadable(f"begins like a {kind} file and is cut short or damaged") from error
         raise Unreadable("is no picture") from error
     except Image.DecompressionBombError as error:
         raise Unreadable(f"claims more than {MAX_PIXELS:,} pixels") from error
@@ -66,6 +70,8 @@ def decode(data: bytes) -> Decoded:
         raise Unreadable("is too large for this machine's memory") from error
     except Exception as error:  # each format's reader has its own ways of giving up on damaged files
         text = " ".join(str(error).split())[:120] or type(error).__name__
+        if "truncated" in text.lower():  # the word of all of Pillow's readers
+            raise Unreadable("is cut short: it ends in the middle of the picture") from error
         raise Unreadable(f"is damaged ({text})") from error
 
 

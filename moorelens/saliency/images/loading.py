@@ -20,6 +20,8 @@ from moorelens.saliency.images.models import ImageModel
 
 Fit = Literal["crop", "stretch"]
 MAX_BYTES = 1 << 29
+MOST_FILES = 100_000  # that are looked at below a folder: twice the largest collection that is usual for testing
+_OF_THE_SYSTEM = ("/proc", "/sys")  # where files stand for processes and devices
 LONGEST = 512  # of a picture shown to a model that takes any size
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's conversion to grey
 
@@ -117,17 +119,35 @@ def picture_files(folder: Path) -> list[str]:
 
     Hidden ones, linked folders and run folders are left out: what was made of pictures is not explained in turn.
 
-    Raises `ImageError` where the folder cannot be read.
+    Raises `ImageError` where the folder cannot be read, is one of the system's own, or holds more than `MOST_FILES`.
     """
+    if _is_of_the_system(folder):
+        raise ImageError(
+            f"A folder of pictures holds files, and in {folder} the system shows its processes and devices as such: "
+            "check how it is written."
+        )
     problems: list[OSError] = []
     names: list[str] = []
     for parent, folders, files in os.walk(folder, onerror=problems.append):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not _is_run(Path(parent) / name))
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and _is_walked(Path(parent) / name))
         below = Path(parent).relative_to(folder)
         names += [(below / name).as_posix() for name in files if not name.startswith(".")]
+        if len(names) > MOST_FILES:
+            raise ImageError(
+                f"A folder of pictures holds at most {MOST_FILES:,} files, those of the folders in it included, and "
+                f"{folder} holds more: name the folder that holds the pictures alone, or a part of them."
+            )
     if problems and not names:
         raise ImageError(f"A folder of pictures is read, and {folder} is not ({problems[0].strerror}): check its mode.")
     return sorted(names)
+
+
+def _is_of_the_system(folder: Path) -> bool:
+    return os.name == "posix" and f"{os.path.realpath(folder)}/".startswith(tuple(f"{one}/" for one in _OF_THE_SYSTEM))
+
+
+def _is_walked(folder: Path) -> bool:
+    return not (_is_of_the_system(folder) or _is_run(folder))
 
 
 def _is_run(folder: Path) -> bool:

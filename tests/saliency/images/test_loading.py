@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from moorelens.errors import ImageError, ModelError
-from moorelens.saliency.images.loading import LONGEST, load_images, read_picture
+from moorelens.saliency.images import loading
+from moorelens.saliency.images.loading import LONGEST, load_images, picture_files, read_picture
 from moorelens.saliency.images.models import ImageModel
 from moorelens.saliency.images.opening import open_model
 from tests.saliency.images import factories
@@ -204,3 +205,22 @@ def test_a_file_that_is_not_there_or_is_no_file_is_refused(model: ImageModel, tm
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImageError, match="is no file"):
         load_images(tmp_path / "pipe.png", model)
+
+
+def test_a_folder_of_too_many_files_is_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "MOST_FILES", 3)
+    for number in range(4):
+        (tmp_path / f"{number}.txt").touch()
+    with pytest.raises(ImageError, match="at most 3 files"):
+        picture_files(tmp_path)
+    (tmp_path / "0.txt").unlink()
+    assert len(picture_files(tmp_path)) == 3
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="this system shows no processes as files")
+def test_folders_in_which_the_system_shows_itself_are_not_walked(tmp_path: Path) -> None:
+    for folder in ("/proc", "/proc/self", "/sys"):
+        with pytest.raises(ImageError, match="the system shows its processes"):
+            picture_files(Path(folder))
