@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
+from moorelens.cli.documents import stdout_for_documents
 from moorelens.cli.verbs import VERBS, overview
 from moorelens.errors import MooreLensError, OptionError
 
@@ -19,11 +20,15 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong request, 3 missing tool, 130 interrupted."""
+    own_process = arguments is None
     if arguments is None:
         _settle_process()
         arguments = sys.argv[1:]
     try:
-        return _dispatch(list(arguments))
+        if "--json" not in arguments or {"-h", "--help"} & set(arguments):
+            return _dispatch(list(arguments))
+        with stdout_for_documents(own_process=own_process):
+            return _dispatch(list(arguments))
     except MooreLensError as error:
         _say(error)
         return error.exit_code

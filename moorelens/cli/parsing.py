@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import itertools
 import json
 import math
 import os
@@ -57,7 +58,7 @@ def parse(config: type[T], arguments: Sequence[str], *, verb: str, description: 
 
 def _check_out(arguments: Sequence[str], verb: str) -> None:
     """Refuse an empty name for what is written, which would stand for the usual place, or for this folder."""
-    for word, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+    for word, following in itertools.pairwise([*arguments, "-"]):
         option, equals, value = word.partition("=")
         if option == "--out" and not (value if equals else following).strip():
             raise OptionError(

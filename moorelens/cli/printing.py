@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
+from moorelens.cli.documents import document_stream
 from moorelens.runs.progress import NullProgress, PlainProgress, Progress, RichProgress
 
 
@@ -24,9 +25,10 @@ def open_progress(*, quiet: bool) -> Iterator[Progress]:
 
 def print_json(document: bytes) -> None:
     """Print one JSON document, as UTF-8 whatever the terminal's encoding."""
-    sys.stdout.flush()
-    sys.stdout.write(document.decode("utf-8").rstrip("\n") + "\n")
-    sys.stdout.flush()
+    stream = document_stream()
+    stream.flush()
+    stream.write(document.decode("utf-8").rstrip("\n") + "\n")
+    stream.flush()
 
 
 def plain(text: str) -> str:
