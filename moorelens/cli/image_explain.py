@@ -74,15 +74,17 @@ def lines(result: ImageResult) -> list[str]:
 
 
 def _one(found: Explanation) -> list[str]:
-    from moorelens.reports.image_words import answers, lede
+    from moorelens.reports.image_words import answers, lede, taken_for_granted
 
     said = [f"{answer.question} {answer.word}: {answer.text}" for answer in answers(found)]
-    return [lede(found), "", *said]
+    granted = taken_for_granted(found.model.name, found.model.assumed)
+    return [lede(found), *([granted] if granted else []), "", *said]
 
 
 def _several(summary: ImagesSummary) -> list[str]:
     from moorelens.reports.image_index import findings, headline
     from moorelens.reports.image_svg import column_share, fixed
+    from moorelens.reports.image_words import taken_for_granted
 
     wide = max(7, *(len(row.file) for row in summary.rows[:SHOWN_ROWS]))
     named = max(5, *(len(row.target) for row in summary.rows[:SHOWN_ROWS]))
@@ -100,4 +102,5 @@ def _several(summary: ImagesSummary) -> list[str]:
     if len(summary.rows) > SHOWN_ROWS:
         table.append(f"... and {len(summary.rows) - SHOWN_ROWS} more")
     said = [f"{question} {text}" for question, text in findings(summary)]
-    return [headline(summary), "", *table, "", *said]
+    granted = taken_for_granted(summary.model.name, summary.model.assumed)
+    return [headline(summary), *([granted] if granted else []), "", *table, "", *said]

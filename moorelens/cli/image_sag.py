@@ -29,6 +29,7 @@ def sag(arguments: list[str]) -> int:
         return 0
     said = [f"{one.question} {one.word}: {one.text}" for one in findings(result.sag, result.subject)]
     files = [str(result.folder / name) for name in SHOWN]
-    text = [lede(result.sag, result.subject), f"As a formula: {sag_dnf(result.sag)}", "", *said, "", *files]
+    granted = [result.subject.granted] if result.subject.granted else []
+    text = [lede(result.sag, result.subject), *granted, f"As a formula: {sag_dnf(result.sag)}", "", *said, "", *files]
     print("\n".join(plain(line) for line in text))
     return 0

@@ -25,7 +25,10 @@ class PictureFacts(Record, frozen=True, kw_only=True):
 
 
 class ModelFacts(Record, frozen=True, kw_only=True):
-    """The classifier; `height`, `width` are null where it reads any size; `mean`, `std` normalise its input."""
+    """The classifier; `height`, `width` are null where it reads any size; `mean`, `std` normalise its input.
+
+    `assumed`: what nobody said of it and was taken for granted, in words.
+    """
 
     name: str
     identity: str
@@ -35,6 +38,7 @@ class ModelFacts(Record, frozen=True, kw_only=True):
     width: int | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    assumed: tuple[str, ...] = ()
 
 
 class ClassProbability(Record, frozen=True, kw_only=True):

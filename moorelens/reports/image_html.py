@@ -24,6 +24,7 @@ from moorelens.reports.image_words import (
     map_caption,
     method_name,
     picture_caption,
+    taken_for_granted,
     title_of,
 )
 
@@ -63,6 +64,7 @@ def render_image(found: Explanation, layers: PageLayers, *, up: str | None = Non
         found=found,
         title=title_of(found),
         lede=lede(found),
+        granted=taken_for_granted(found.model.name, found.model.assumed),
         facts=facts(found),
         answers=answers(found),
         picture={name: _base64(getattr(layers, name)) for name in ("picture", "hidden", "heat", "steps")},

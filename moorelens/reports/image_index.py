@@ -11,7 +11,7 @@ from moorelens.reports.html import environment
 from moorelens.reports.image import ImageRow, ImagesSummary
 from moorelens.reports.image_html import shell
 from moorelens.reports.image_svg import column_share, fixed, scored
-from moorelens.reports.image_words import BASELINES, method_name
+from moorelens.reports.image_words import BASELINES, method_name, taken_for_granted
 
 
 def render_index(summary: ImagesSummary, thumbs: Mapping[str, bytes]) -> bytes:
@@ -23,6 +23,7 @@ def render_index(summary: ImagesSummary, thumbs: Mapping[str, bytes]) -> bytes:
         method=method_name(summary.method),
         summary=summary,
         lede=headline(summary),
+        granted=taken_for_granted(summary.model.name, summary.model.assumed),
         findings=findings(summary),
         known=any(row.truth_area is not None for row in summary.rows),
         rows=[_row(row) for row in summary.rows],

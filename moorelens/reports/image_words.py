@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,6 +68,16 @@ def lede(found: Explanation) -> str:
     if found.map.flat:
         return f"{said} {method_name(found.method)} finds no pixel that matters more than another."
     return said
+
+
+def taken_for_granted(name: str, assumed: Sequence[str]) -> str:
+    """Return what was assumed of a model that said nothing of it, in a sentence; empty where nothing was."""
+    if not assumed:
+        return ""
+    return (
+        f"Taken for granted of {name}, as nobody said otherwise: {listed(assumed)}. If it was trained on other input, "
+        "this is not about what it was trained for."
+    )
 
 
 def answers(found: Explanation) -> list[Answer]:

@@ -39,6 +39,7 @@ def render_sag(sag: SAG, pictures: SAGPictures | None, subject: SAGSubject, *, s
         subject=subject,
         sag=sag,
         lede=lede(sag, subject),
+        granted=subject.granted,
         drawing=sag_svg(sag, pictures, title=subject.title, answer=subject.answer, paper=False),
         formula=sag_dnf(sag),
         findings=findings(sag, subject),

@@ -30,7 +30,7 @@ class SAGSubject:
 
     `said`: what the model says, a sentence; `hidden`: what a hidden part shows; `facts`: name and text, for the head of
     the page; `kicker`: the line above its title; `also`: what a set has to keep besides, the end of a sentence;
-    `advice`: what to try where there is nothing to explain, a sentence.
+    `advice`: what to try where there is nothing to explain, a sentence; `granted`: what was assumed of the model, one.
     """
 
     title: str
@@ -41,6 +41,7 @@ class SAGSubject:
     kicker: str = "attention graph"
     also: str = ""
     advice: str = "Try another baseline, or another class."
+    granted: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

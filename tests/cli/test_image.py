@@ -244,3 +244,20 @@ def test_equal_class_names_get_their_numbers(picture: str, tmp_path: Path, capsy
     for asked in ("1", "crane (1)"):
         shell = run(capsys, "image", "occlusion", *given, "--class", asked, *last)
         assert shell.code == 0 and "Explained is crane (1)" in shell.out
+
+
+def test_what_is_assumed_of_a_bare_module_is_said_at_once(
+    picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--model", f"{HERE}:bare", "--image", picture, "-q", "--out", str(tmp_path / "run"))
+    words = ("that it reads pixels from 0 to 1 as they are (else: --mean, --std)", "pictures of any size")
+    for method in ("occlusion", "sag"):
+        said = run(capsys, "image", method, *given, "--force").out.splitlines()[1]
+        assert said.startswith("Taken for granted of bare") and all(word in said for word in words)
+        page = (tmp_path / "run/report.html").read_text("utf-8")
+        assert words[0] in page[: page.index("</header>")]
+    said = run(capsys, "image", "occlusion", *given, "--mean", "0.5", "--force").out
+    assert words[0] not in said and words[1] in said
+    shell = run(capsys, "image", "occlusion", *given, "--std", "1", "--input-size", "32", "--force")
+    assert shell.code == 0 and "Taken for granted" not in shell.out
+    assert "Taken for granted" not in run(capsys, "image", "occlusion", "--pictures", "1", *given[4:], "--force").out

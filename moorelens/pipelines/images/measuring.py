@@ -287,6 +287,7 @@ def model_facts(job: ImageJob) -> ModelFacts:
         width=width,
         mean=tuple(model.normaliser.mean),
         std=tuple(model.normaliser.std),
+        assumed=model.assumed,
     )
 
 

@@ -19,7 +19,7 @@ from moorelens.pipelines.images.measuring import answer
 from moorelens.pipelines.images.sag_config import SAGConfig, baselines_of, grid_of, image_config, sag_out
 from moorelens.pipelines.threads import limited_threads
 from moorelens.reports.format import count, listed, share
-from moorelens.reports.image_words import BASELINES
+from moorelens.reports.image_words import BASELINES, taken_for_granted
 from moorelens.reports.sag_html import render_sag
 from moorelens.reports.sag_svg import SAGPictures, sag_svg
 from moorelens.reports.sag_words import SAGSubject
@@ -147,6 +147,7 @@ def _files(
         "predicted_probability": float(probabilities[predicted]),
         "baselines": list(baselines_of(config)),
         "forwards": v.n_forward,
+        "assumed": list(job.model.assumed),
         **{name: getattr(config, name) for name in _SETTINGS},
     }
     sag = msgspec.structs.replace(sag, grid=sag_grid(v.grid), subject=about)
@@ -254,5 +255,6 @@ def subject_of(sag: SAG) -> SAGSubject:
             ("through the model", f"{count(about['forwards'])} pictures"),
         ),
         kicker="attention graph of one picture",
+        granted=taken_for_granted(str(about["model"]), about.get("assumed", ())),
         also=f", and the model still says {about['class']}" if about["keep_class"] else "",
     )

@@ -21,7 +21,8 @@ class ImageModel:
 
     `module`: (N, C, H, W) float32 in model-input space -> logits (N, K); `normaliser`: from raw images in [0, 1] to
     model-input space; `classes`: K names, of which several may be equal; `channels`: C, 1 or 3 where files are to be
-    read; `size`: (H, W), None where the network takes any; `name`: for people.
+    read; `size`: (H, W), None where the network takes any; `name`: for people; `assumed`: what nobody said of it and
+    was taken for granted, in words.
     Raises `ModelError` where these do not fit each other.
     """
 
@@ -31,6 +32,7 @@ class ImageModel:
     channels: int
     size: tuple[int, int] | None
     name: str
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no picture can be shown to."""

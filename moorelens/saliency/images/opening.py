@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -54,16 +55,19 @@ def open_model(
         found = hub_model(reference, weights=weights or PRETRAINED)
     else:
         found = _made(reference, dict(arguments or {}))
+    assumed: tuple[str, ...] = ()
     if isinstance(found, ImageModel):
         base = found
     elif isinstance(found, nn.Module):
         base = _described(found.eval(), reference, size=size, channels=channels)
+        assumed = _assumed(found, normalised=mean is not None or std is not None, sized=size is not None)
     else:
         raise ModelError(
             f"A model factory returns an ImageModel or a torch module, and {reference} returned a "
             f"{type(found).__name__}: return the network itself."
         )
-    return tried(_replaced(base, mean=mean, std=std, size=size, classes=classes))
+    made = _replaced(base, mean=mean, std=std, size=size, classes=classes)
+    return tried(replace(made, assumed=(*base.assumed, *assumed)))
 
 
 _PROBABILITIES = 1e-4  # how far from 1 outputs may add up to that are taken for probabilities
@@ -148,6 +152,17 @@ def _described(module: nn.Module, reference: str, *, size: tuple[int, int] | Non
     )
     classes = tuple(str(number) for number in range(outputs))
     return ImageModel(module=module, normaliser=normaliser, classes=classes, channels=channels, size=size, name=name)
+
+
+def _assumed(module: nn.Module, *, normalised: bool, sized: bool) -> tuple[str, ...]:
+    """Return what is taken for granted of a bare module, which most trained networks are not."""
+    said = _said(module)
+    words = []
+    if not normalised and not {"mean", "std"} & set(said):
+        words.append("that it reads pixels from 0 to 1 as they are (else: --mean, --std)")
+    if not sized and "input_size" not in said:
+        words.append("that it reads pictures of any size (else: --input-size)")
+    return tuple(words)
 
 
 def _said(module: nn.Module) -> Mapping[str, Any]:
