@@ -118,6 +118,22 @@ def _is_training(run: str) -> bool:
     return (folder / _GROWTH).is_file() and not (folder / DATA).is_file()
 
 
+def _refuse_pictures(folder: Path) -> None:
+    """Say of a folder of `moorelens image` that its page is made by the command itself."""
+    from moorelens.runs.manifest import MANIFEST, decode_manifest
+
+    try:
+        manifest = decode_manifest((folder / MANIFEST).read_bytes())
+    except OSError:
+        return
+    if manifest is not None and manifest.header.verb.startswith("image "):
+        page = next((folder / name for name in ("report.html", "index.html") if (folder / name).is_file()), folder)
+        raise RunFolderError(
+            f"A report is made from a run on a policy, and {folder} is one of `moorelens {manifest.header.verb}`, "
+            f"which makes its own page: open {page}, or give that command again, which makes anew what is missing."
+        )
+
+
 def _name(run: str) -> str:
     return _folder(run).absolute().name
 
@@ -127,6 +143,7 @@ def _read(run: str) -> ReportData:
     try:
         data = path.read_bytes()
     except OSError as error:
+        _refuse_pictures(_folder(run))
         raise RunFolderError(
             f"A report is made from a run's {DATA}, and {path} cannot be read ({error.strerror}): give the folder of a "
             "finished `moorelens explain` or `demo`."

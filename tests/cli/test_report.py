@@ -157,3 +157,18 @@ def test_damaged_data_is_one_sentence_that_names_the_file(
     assert "broken/report-data.json" in error
     assert error.count("\n") == 1
     assert not list(tmp_path.glob("*.html"))
+
+
+def test_a_folder_of_an_image_run_is_refused_with_the_way_to_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["image", "occlusion", "--pictures", "1", "--steps", "2", "--window", "28", "--out", "run", "-q"]
+    assert main(asked) == 0
+    capsys.readouterr()
+    assert main(["report", "run"]) == 2
+    error = capsys.readouterr().err
+    assert "`moorelens image occlusion`" in error and "run/index.html" in error and error.count("\n") == 1
+    (tmp_path / "run/index.html").unlink()
+    assert main(asked) == 0
+    assert (tmp_path / "run/index.html").is_file()
