@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.util
 import math
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import Literal
 
 from moorelens.errors import InvariantError, LayoutTimeout, MissingToolError
+from moorelens.text import printable
 
 Format = Literal["svg", "pdf", "png"]
 
 _LAYOUT = Path(__file__).with_name("_layout.py")
 _NO_PYGRAPHVIZ = 3
 # What XML cannot hold (an SVG would not open), and halves of surrogate pairs, which no encoding can write.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,8 +70,7 @@ def escape(text: str) -> str:
     """
     import graphviz
 
-    printable = _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
-    safe: str = graphviz.escape(printable.replace("&", "&amp;"))
+    safe: str = graphviz.escape(printable(text).replace("&", "&amp;"))
     return safe
 
 

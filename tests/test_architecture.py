@@ -19,7 +19,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 PACKAGES = sorted(path.parent for path in PACKAGE.rglob("__init__.py"))
 
 # What each layer may import, itself aside. `differential` is the one part of saliency that knows machines.
-GROUND = {"errors", "stats", "graphviz", "runs", "_lazy", "_layout"}
+GROUND = {"errors", "stats", "graphviz", "text", "runs", "_lazy", "_layout"}
 MAY = {
     "ground": set(),
     "envs": {"ground"},

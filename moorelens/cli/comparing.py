@@ -35,7 +35,7 @@ def compare(arguments: list[str]) -> int:
     if output.json:
         print_json(msgspec.json.encode(document(result)))
     else:
-        print("\n".join(lines(result)))
+        print(plain("\n".join(lines(result))))
     return 0
 
 

@@ -12,7 +12,7 @@ from moorelens import graphviz
 from moorelens.cli.config import DrawConfig
 from moorelens.cli.files import beside, read_any_machine, write_result
 from moorelens.cli.parsing import parse
-from moorelens.cli.printing import print_json
+from moorelens.cli.printing import plain, print_json
 from moorelens.errors import MissingToolError, OptionError
 from moorelens.fsm.automata.reduced import ReducedMachine
 from moorelens.fsm.drawing import Drawing, draw_machine, draw_reduced
@@ -30,7 +30,7 @@ def draw(arguments: list[str]) -> int:
     if output.json:
         print_json(msgspec.json.encode({"file": str(out), "detail": drawing.detail, "caption": drawing.caption}))
     else:
-        print(drawing.caption, file=sys.stderr)
+        print(plain(drawing.caption), file=sys.stderr)
         print(out)
     return 0
 

@@ -11,7 +11,7 @@ from moorelens.cli.config import DiffConfig, FoldConfig, MinimizeConfig, ReduceC
 from moorelens.cli.drawing import write_picture
 from moorelens.cli.files import beside, read_any_machine, read_machine, write_result
 from moorelens.cli.parsing import Output, parse
-from moorelens.cli.printing import print_json
+from moorelens.cli.printing import plain, print_json
 from moorelens.fsm.automata.difference import diff as compare
 from moorelens.fsm.automata.difference_formats import difference_document, difference_dot, difference_text
 from moorelens.fsm.automata.exact_cover import minimise_exact
@@ -148,5 +148,5 @@ def _print(document: dict[str, Any], lines: list[str], output: Output) -> int:
     if output.json:
         print_json(msgspec.json.encode(document))
     else:
-        print("\n".join(lines))
+        print(plain("\n".join(lines)))
     return 0

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from moorelens.cli.documents import stdout_for_documents
 from moorelens.cli.verbs import VERBS, overview
 from moorelens.errors import MooreLensError, OptionError
+from moorelens.text import printable
 
 INTERRUPTED = 130
 
@@ -79,7 +80,7 @@ def _settle_process() -> None:
 
 
 def _say(message: object) -> None:
-    print(f"moorelens: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    print(printable(f"moorelens: {' '.join(str(message).split())}"), file=sys.stderr, flush=True)
 
 
 def _crash(error: Exception) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from moorelens.cli.documents import document_stream
 from moorelens.runs.progress import NullProgress, PlainProgress, Progress, RichProgress
+from moorelens.text import printable
 
 
 @contextlib.contextmanager
@@ -32,5 +33,5 @@ def print_json(document: bytes) -> None:
 
 
 def plain(text: str) -> str:
-    """Replace the fine typography of reports by what every terminal can show."""
-    return text.translate({0x202F: " ", 0x2212: "-", 0x2013: "-", 0xA0: " "})
+    """Replace the fine typography of reports, and what would act on it, by what every terminal can show."""
+    return printable(text).translate({0x202F: " ", 0x2212: "-", 0x2013: "-", 0xA0: " "})

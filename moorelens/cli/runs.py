@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from moorelens.cli.parsing import parse
-from moorelens.cli.printing import open_progress, print_json
+from moorelens.cli.printing import open_progress, plain, print_json
 from moorelens.cli.run_text import check_lines, evaluation_lines, pruning_lines
 from moorelens.pipelines.run_config import CheckConfig, EvaluateConfig, PruneConfig, VerifyConfig
 from moorelens.reports.summary import encode_record
@@ -83,7 +83,7 @@ def verify(arguments: list[str]) -> int:
             lines.append(f"  {moved.file} {moved.path}: stored {_told(moved.stored)}, now {_told(moved.recomputed)}")
         lines += [f"  made with {name} {then}, verified with {now}" for name, then, now in found.versions]
         lines.append("Every number holds." if found.holds else "This run does not hold.")
-        print("\n".join(lines))
+        print(plain("\n".join(lines)))
     return 0 if found.holds else 1
 
 

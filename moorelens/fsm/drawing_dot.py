@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ import graphviz
 
 from moorelens.fsm.drawing_graph import DrawnEdge, DrawnGraph, DrawnNode
 from moorelens.fsm.drawing_style import ActionStyle, silent_style
+from moorelens.text import escape, one_line
 
 FONT = "DejaVu Sans"
 INK, SOFT, EDGE, FAINT = "#1c1c1c", "#5a5a5a", "#4d4d4d", "#b9b9b9"
@@ -24,7 +24,6 @@ _GLYPHS = {
     "hexagon": "\u2b23", "pentagon": "\u2b1f", "parallelogram": "\u25b0",
 }  # fmt: skip
 _WRAP = 30
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +64,6 @@ def to_dot(graph: DrawnGraph, styles: Mapping[int, ActionStyle], *, options: Dot
     return str(dot.source)
 
 
-def clean_text(text: str) -> str:
-    """Return `text` without control characters and lone surrogates, which neither XML nor DOT can carry."""
-    return _UNSAFE.sub("\ufffd", text)
-
-
 def is_faint(edge: DrawnEdge, *, steps: int) -> bool:
     """Return whether `edge` is so rarely taken that it is drawn faint."""
     return edge.count < FAINT_SHARE * steps
@@ -93,7 +87,7 @@ def _graph_attributes(options: DotOptions) -> dict[str, str]:
 
 
 def _html(text: str) -> str:
-    return html.escape(clean_text(text), quote=True)
+    return escape(one_line(text))
 
 
 def _sources_with_choice(graph: DrawnGraph) -> set[str]:

@@ -6,10 +6,11 @@ import csv
 import io
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 import msgspec
+
+from moorelens.text import escape
 
 Row = Mapping[str, Any]
 ROWS_JSON = "rows.json"

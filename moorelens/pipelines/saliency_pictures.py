@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from moorelens.reports.figures import FONT, INK, RULE, SOFT
 from moorelens.reports.format import number
 from moorelens.saliency.differential.analysis import BranchSaliency, Scene
 from moorelens.saliency.differential.records import BranchRecord
+from moorelens.text import escape
 
 Bytes = npt.NDArray[np.uint8]
 Screens = Mapping[int, tuple[Bytes, Bytes]]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 
 from moorelens.reports.data import ActionMark, Bin, Episode, ReportData
 from moorelens.reports.format import count, number
 from moorelens.reports.summary import Score
+from moorelens.text import escape
 
 INK, SOFT, RULE, ACCENT = "#1c1c1c", "#6b6b6b", "#d9d9d6", "#b4432f"
 FONT = "DejaVu Sans"

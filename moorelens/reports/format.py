@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
+
+from moorelens.text import printable as printable
 
 MISSING = "not measured"
 MEMORYLESS, NO_MEMORY = "NONE", "no memory"  # the cell of a policy that remembers nothing, and how it is called
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 MINUS = "\u2212"
 
 
@@ -72,11 +72,6 @@ def span(low: float | None, high: float | None, *, as_share: bool = False) -> st
 def times(value: int) -> str:
     """Return `once`, `twice`, `17 times`."""
     return {1: "once", 2: "twice"}.get(value, f"{count(value)} times")
-
-
-def printable(text: str) -> str:
-    """Return `text` without control characters and lone surrogates, which no page can carry; line ends stay."""
-    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def plural(value: float, noun: str, several: str | None = None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +12,7 @@ from moorelens.reports.format import count, number, share, signed
 from moorelens.reports.html import environment, stylesheet
 from moorelens.reports.svg import clean_svg
 from moorelens.reports.typesetting import Files, typeset
+from moorelens.text import escape
 
 _COLUMN = 620.0  # units of a drawing that fit side by side on the page
 PLOTS = ("States and decision points", "Return on held-out games", "Use of memory")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from moorelens.reports.figures import FONT, INK, RULE, SOFT
 from moorelens.reports.format import MINUS, number
 from moorelens.reports.image import Explanation
+from moorelens.text import escape
 
 DELETION, INSERTION = "#b4432f", "#2f6da8"
 SCORES = {"prob": "probability", "logit": "logit", "logprob": "log probability", "margin": "margin"}

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 
 from moorelens.reports.data import ActionMark, EdgeView, MachineView, StateView
 from moorelens.reports.figures import FONT, outline_of, silent_mark
-from moorelens.reports.format import printable, share
+from moorelens.reports.format import share
+from moorelens.text import escape
 
 CELL = (58.0, 42.0)  # width and height of a place in the grid, in points
 MAP_EDGES = 6000  # more arrows are a grey sheet: the most taken are drawn
@@ -112,7 +112,7 @@ def _head(before: Point, tip: Point) -> Iterator[Point]:
 
 def _state(state: StateView, place: Point, looks: Mapping[int, ActionMark]) -> str:
     mark = looks.get(state.actions[0], silent_mark()) if state.actions else silent_mark()
-    name = escape(printable(f"{state.word}, {state.label}, {share(state.share)} of steps"), quote=True)
+    name = escape(f"{state.word}, {state.label}, {share(state.share)} of steps")
     ends = "episodes end here" in state.flags
     classes = "node state" + (" decision" if state.decision or "decision point" in state.flags else "")
     shape = outline_of(mark.shape)
@@ -123,7 +123,7 @@ def _state(state: StateView, place: Point, looks: Mapping[int, ActionMark]) -> s
     return (
         f'<g id="{escape(state.node)}" class="{classes}" tabindex="-1" role="button" aria-label="{name}">'
         f'<g transform="translate({place[0] - 10:g} {place[1] - 7:g})">{body}</g>'
-        f'<text x="{place[0]:g}" y="{place[1] + 16:g}">{escape(printable(state.label))}</text></g>'
+        f'<text x="{place[0]:g}" y="{place[1] + 16:g}">{escape(state.label)}</text></g>'
     )
 
 

@@ -13,6 +13,7 @@ from moorelens.reports.format import number, share, span
 from moorelens.reports.pruning import Pruning
 from moorelens.reports.summary import Score
 from moorelens.reports.tables import Cell, Table, tables
+from moorelens.text import printable
 
 FOLDER = "tables/"
 _LATEX = {
@@ -153,7 +154,7 @@ def _plain(value: float | int | None) -> str:
 
 def text(words: str) -> str:
     """Return words of a report in characters that every program reads."""
-    return words.translate({0x202F: " ", 0xA0: " ", 0x2212: "-", 0x2013: "-", 0x2264: "<=", 0x203A: ">"})
+    return printable(words).translate({0x202F: " ", 0xA0: " ", 0x2212: "-", 0x2013: "-", 0x2264: "<=", 0x203A: ">"})
 
 
 def _rows(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
@@ -196,4 +197,4 @@ def _tabular(head: Sequence[str], rows: Iterable[Sequence[str]], *, align: str, 
 
 def latex(words: str) -> str:
     """Return words as LaTeX shows them literally."""
-    return _ESCAPED.sub(lambda match: _LATEX[match[0]], words)
+    return _ESCAPED.sub(lambda match: _LATEX[match[0]], printable(words))

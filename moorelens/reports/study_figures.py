@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 
 from moorelens.reports.figures import INK, RULE, SOFT
 from moorelens.reports.format import number
 from moorelens.reports.study import CountSummary, CrosstestSummary, Matrix, Measure
 from moorelens.saliency.studies.embedding import Landscape
+from moorelens.text import escape
 
 _NAMESPACE = 'xmlns="http://www.w3.org/2000/svg"'
 _FONT = "DejaVu Sans, sans-serif"

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
+from moorelens.text import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichBars
     from rich.progress import TaskID
@@ -109,7 +111,7 @@ class PlainProgress:
 
     def say(self, line: str) -> None:
         """Write one line now."""
-        print(line, file=self._stream, flush=True)
+        print(printable(line), file=self._stream, flush=True)
 
 
 class _RichTask(_Task):
@@ -121,7 +123,7 @@ class _RichTask(_Task):
         self._bars.advance(self._id, n)
 
     def note(self, text: str) -> None:
-        self._bars.update(self._id, note=text)
+        self._bars.update(self._id, note=printable(text))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -151,7 +153,7 @@ class RichProgress:
 
     def task(self, name: str, total: int | None = None) -> TaskProgress:
         """Begin a task of `total` units (None: unknown)."""
-        return _RichTask(self._bars, self._escape(name), total)
+        return _RichTask(self._bars, self._escape(printable(name)), total)
 
     def __enter__(self) -> Self:
         self._bars.start()

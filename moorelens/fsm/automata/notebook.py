@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
 
 from moorelens.errors import MooreLensError
@@ -12,6 +10,7 @@ from moorelens.fsm.automata.exchange.names import state_name
 from moorelens.fsm.automata.machine import MooreMachine
 from moorelens.fsm.automata.matching import action_name
 from moorelens.graphviz import render
+from moorelens.text import escape
 
 BUDGET_S = 2.0
 # Layouts of more states than this do not finish within the budget.

@@ -10,6 +10,7 @@ import msgspec
 
 from moorelens.pipelines.images.config import ImageConfig
 from moorelens.reports.image import Explanation, ImageRow, ImagesSummary, LeftOut, Means, ModelFacts
+from moorelens.text import one_line
 
 
 def summary_of(
@@ -49,7 +50,9 @@ def _plain(value: object) -> object:
     """Return what a cell holds; text that a spreadsheet would run as a formula is quoted."""
     if isinstance(value, bool):
         return str(value).lower()
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" else value
+    if not isinstance(value, str):
+        return value
+    return one_line(f"'{value}" if value[:1] in "=+-@\t\r" else value)
 
 
 def _row(folder: str, found: Explanation) -> ImageRow:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from moorelens.saliency.sets.sag import SAG, SAGGrid
+from moorelens.text import one_line
 
 
 def patch_name(patch: int, grid: SAGGrid | None = None) -> str:
@@ -42,6 +41,5 @@ def sag_dot(sag: SAG) -> str:
 
 def _quoted(*lines: str) -> str:
     """Return lines as a quoted DOT string in which nothing is an escape, an entity or a control character."""
-    plain = (re.sub(r"[\x00-\x1f\x7f]", "\N{REPLACEMENT CHARACTER}", line) for line in lines)
-    safe = (line.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"') for line in plain)
+    safe = (one_line(line).replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"') for line in lines)
     return '"' + "\\n".join(safe) + '"'

@@ -11,6 +11,7 @@ from moorelens.fsm.automata.exchange.names import state_name, symbol_name
 from moorelens.fsm.automata.exchange.plain import facts_of, rebuild, state_codes_of
 from moorelens.fsm.automata.machine import MooreMachine
 from moorelens.fsm.automata.matching import action_name
+from moorelens.text import one_line
 
 FORMAT = "moorelens.graph/1"
 
@@ -27,7 +28,7 @@ def to_networkx(machine: MooreMachine) -> Any:
         graph.add_node(
             state,
             name=state_name(state),
-            label=_printable(f"{state_name(state)}: {action_name(machine, state)}"),
+            label=one_line(f"{state_name(state)}: {action_name(machine, state)}"),  # the names are in `facts`
             action=int(machine.actions[state]),
             code=codes[state],
             visits=int(machine.visits[state]),
@@ -77,11 +78,6 @@ def _networkx() -> Any:
     except ImportError:
         raise MissingToolError("Graphs need networkx, which is not installed; run pip install networkx.") from None
     return networkx
-
-
-def _printable(text: str) -> str:
-    """XML has no control characters; the real names are in `facts`, where JSON escapes them."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _machine(graph: Any) -> MooreMachine:
