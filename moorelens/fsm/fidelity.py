@@ -47,7 +47,7 @@ def drive(stepper: Stepper, symbol_codes: Array, offsets: Array) -> Driven:
     return Driven(sources=sources, actions=actions, decided=decided & known, known=known)
 
 
-def replayed(stepper: Stepper, *, symbol_codes: Array, actions: Array, offsets: Array) -> float:
+def share_repeated(stepper: Stepper, *, symbol_codes: Array, actions: Array, offsets: Array) -> float:
     """Return the share of its own recorded actions that a machine repeats; 1 unless it is wrong.
 
     Raises `InvariantError` where there is no step to repeat.

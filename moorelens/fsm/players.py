@@ -31,7 +31,21 @@ class Positions:
     last: dict[str, Array] = field(default_factory=dict)
 
 
-class NetworkPlayer:
+class _SharedFeatures:
+    """What a player and its copies in other processes (`PortablePlayer`) tell one another: features of frames."""
+
+    _reader: SymbolReader
+
+    def findings(self, frames: Array) -> Array | None:
+        """Return the features (M, F) of `frames (M, *obs)`."""
+        return self._reader.features.known(frames)
+
+    def learn(self, frames: Array, findings: Array | None) -> None:
+        """Take over the features of `frames (M, *obs)` that a copy has read."""
+        self._reader.features.adopt(frames, findings)
+
+
+class NetworkPlayer(_SharedFeatures):
     """Plays a Moore machine network through its table; records state codes, symbol codes and values."""
 
     def __init__(self, network: MooreMachineNetwork, *, features: FeatureReader | None = None) -> None:
@@ -54,20 +68,12 @@ class NetworkPlayer:
         """Return what makes a copy in another process (`PortablePlayer`)."""
         return _parcel(_network_copy, self.table.network)
 
-    def findings(self, frames: Array) -> Array | None:
-        """Return the features (M, F) of `frames (M, *obs)`."""
-        return self._reader.features.known(frames)
-
-    def learn(self, frames: Array, findings: Array | None) -> None:
-        """Take over the features of `frames (M, *obs)` that a copy has read."""
-        self._reader.features.adopt(frames, findings)
-
     def recorded(self, state: Positions) -> Mapping[str, Array]:
         """Return `state (b, K)`, `symbol (b, L)` and `value (b,)` of the last `act`."""
         return state.last
 
 
-class MachinePlayer:
+class MachinePlayer(_SharedFeatures):
     """Plays a compiled machine with the network's core and heads unloaded (design, "Who plays").
 
     Only the feature net and the observation quantiser run. Records `decided` (a recorded transition chose the step),
@@ -95,14 +101,6 @@ class MachinePlayer:
     def parcel(self) -> Parcel | None:
         """Return what makes a copy in another process (`PortablePlayer`)."""
         return _parcel(_machine_copy, self._network, self._stepper)
-
-    def findings(self, frames: Array) -> Array | None:
-        """Return the features (M, F) of `frames (M, *obs)`."""
-        return self._reader.features.known(frames)
-
-    def learn(self, frames: Array, findings: Array | None) -> None:
-        """Take over the features of `frames (M, *obs)` that a copy has read."""
-        self._reader.features.adopt(frames, findings)
 
     def recorded(self, state: Positions) -> Mapping[str, Array]:
         """Return `decided`, `known` and `position`, each (b,), of the last `act`."""

@@ -127,13 +127,13 @@ def effects(
             continue
         for target in sorted(counts, key=lambda one: (-counts[one], one)):
             move = Move(mode="state", state=state, target=target)
-            after = replayed(apply(machine, move), evaluate, move, before=original, open_loop=frozenset({state}))
+            after = outcome_after(apply(machine, move), evaluate, move, before=original, open_loop=frozenset({state}))
             cost = paired_difference(original.returns, after.returns)
             found.append(Effect(state=state, target=target, cost=cost))
     return tuple(found)
 
 
-def replayed(
+def outcome_after(
     machine: MooreMachine, evaluate: Evaluator, move: Move, *, before: Outcome, open_loop: frozenset[int]
 ) -> Outcome:
     """Return the outcome after `move`; only games in which it changes something are played again."""
@@ -184,7 +184,7 @@ class _Work:
         """Try a move; say whether it was accepted."""
         changed = apply(self.machine, move)
         open_loop = opened(self._first, changed)
-        after = replayed(changed, self._evaluate, move, before=self._outcome, open_loop=open_loop)
+        after = outcome_after(changed, self._evaluate, move, before=self._outcome, open_loop=open_loop)
         cost = paired_difference(self._original.returns, after.returns)
         accepted = self._tolerable(cost, after)
         self._trials.append(Trial(move=move, cost=cost, accepted=accepted))

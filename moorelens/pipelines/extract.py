@@ -8,7 +8,7 @@ import msgspec
 
 from moorelens.fsm.automata.exchange.machine_json import decode_machine
 from moorelens.fsm.automata.run import compile_machine
-from moorelens.fsm.fidelity import replayed
+from moorelens.fsm.fidelity import share_repeated
 from moorelens.pipelines.config import ExplainConfig
 from moorelens.pipelines.explain import run_job
 from moorelens.pipelines.job import Job, open_job
@@ -39,7 +39,7 @@ def summary_stage(job: Job) -> Stage:
     def run(context: StageContext) -> Mapping[str, bytes]:
         machine = decode_machine(context.read(MACHINE))
         _, traces = decode_traces(context.read(TRACES))
-        replay = replayed(
+        replay = share_repeated(
             compile_machine(machine),
             symbol_codes=machine.symbol_codes[traces.symbols],
             actions=traces.actions,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from moorelens.pipelines.frames import as_bytes, coloured
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.pictures import Machines
-from moorelens.pipelines.replay import replayed
+from moorelens.pipelines.replay import screens_and_memories
 from moorelens.reports.data import Episode, Film, MachineView, Trace
 from moorelens.reports.films import film_of
 
@@ -95,7 +95,7 @@ def _seen(job: Job, machines: Machines, number: int) -> Iterator[npt.NDArray[np.
     frames = machines.played.frames
     index = machines.played.frame_index[rows].tolist()
     if job.atari:
-        again = replayed(job, machines.played, range(rows.start, rows.stop))
+        again = screens_and_memories(job, machines.played, range(rows.start, rows.stop))
         if len(again) == len(index):
             yield from (again[row][0] for row in range(rows.start, rows.stop))
             return

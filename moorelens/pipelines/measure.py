@@ -21,7 +21,7 @@ from moorelens.fsm.automata.exchange.reduced_json import decode_reduced
 from moorelens.fsm.automata.machine import OBSERVED, MooreMachine
 from moorelens.fsm.automata.run import Stepper, compile_machine, compile_reduced
 from moorelens.fsm.automata.traces import Traces
-from moorelens.fsm.fidelity import drive, policy_choices, replayed
+from moorelens.fsm.fidelity import drive, policy_choices, share_repeated
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import AssistedPlayer, MachinePlayer, NetworkPlayer
 from moorelens.fsm.reading import FeatureReader, symbol_codes_of
@@ -229,7 +229,7 @@ def _per_episode(played: Rollouts, flags: Array) -> Array:
 def _replay(bench: _Bench) -> Arrays:
     codes = bench.machine.symbol_codes[bench.traces.symbols]
     shares = [
-        replayed(stepper, symbol_codes=codes, actions=bench.traces.actions, offsets=bench.traces.offsets)
+        share_repeated(stepper, symbol_codes=codes, actions=bench.traces.actions, offsets=bench.traces.offsets)
         for _, stepper in sorted(bench.steppers.items())
     ]
     return {

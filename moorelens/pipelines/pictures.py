@@ -21,6 +21,7 @@ from moorelens.fsm.predicates import StateRules, branch_rules, rule_texts
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.machines import FOLDED, MACHINE, REDUCED, TRACES, decode_traces
 from moorelens.runs.stages import Stage, StageContext
+from moorelens.text import escape
 
 VIEWS = ("reduced", "folded", "machine")
 TITLES = {"reduced": "Reduced", "folded": "Folded", "machine": "As extracted"}
@@ -155,6 +156,5 @@ def laid_out(drawing: Drawing, *, seconds: float = _SECONDS) -> tuple[bytes | No
 
 def unable(note: str) -> bytes:
     """Return an SVG that says in words why it shows no drawing."""
-    text = note.replace("&", "&amp;").replace("<", "&lt;")
-    body = f'<text x="10" y="24" font-family="sans-serif" font-size="12">{text}</text>'
+    body = f'<text x="10" y="24" font-family="sans-serif" font-size="12">{escape(note)}</text>'
     return f'<svg xmlns="http://www.w3.org/2000/svg" width="900" height="40">{body}</svg>\n'.encode()

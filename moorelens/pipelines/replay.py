@@ -15,7 +15,7 @@ from moorelens.pipelines.job import Job
 Bytes = npt.NDArray[np.uint8]
 
 
-def replayed(job: Job, played: Rollouts, steps: Iterable[int]) -> Mapping[int, tuple[Bytes, Bytes]]:
+def screens_and_memories(job: Job, played: Rollouts, steps: Iterable[int]) -> Mapping[int, tuple[Bytes, Bytes]]:
     """Return screen (210, 160, 3) and memory (128,) before each of `steps` (rows of all steps) of Atari fit games.
 
     A step whose game does not go the same way again is left out.

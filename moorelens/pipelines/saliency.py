@@ -19,7 +19,7 @@ from moorelens.fsm.players import NetworkPlayer
 from moorelens.fsm.reading import FeatureReader
 from moorelens.pipelines.job import Job
 from moorelens.pipelines.machines import MACHINE, QUANTISER, TRACES, decode_traces, network_of
-from moorelens.pipelines.replay import replayed
+from moorelens.pipelines.replay import screens_and_memories
 from moorelens.pipelines.saliency_pictures import pictures_of
 from moorelens.runs.arrays import encode_arrays
 from moorelens.runs.stages import Stage, StageContext
@@ -157,7 +157,7 @@ def explained(
 ) -> tuple[BranchRecord, dict[str, bytes]]:
     """Return the record of two branches and its files: arrays, and a picture."""
     rows, _, _ = found.pairs.both_ways()
-    screens: Screens = replayed(job, played, rows.tolist()) if job.atari else {}
+    screens: Screens = screens_and_memories(job, played, rows.tolist()) if job.atari else {}
     record = record_of(job, scene, found, screens)
     if games and record.compared:
         record = msgspec.structs.replace(record, hidden=hidden_returns(job, scene, found, games=games))

@@ -20,7 +20,7 @@ from moorelens.fsm.automata.machine import BOT, OBSERVED, MooreMachine
 from moorelens.fsm.automata.run import compile_machine
 from moorelens.fsm.automata.traces import Traces
 from moorelens.fsm.extract import machine_of
-from moorelens.fsm.fidelity import replayed
+from moorelens.fsm.fidelity import share_repeated
 from moorelens.fsm.memory import reactivity
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import MachinePlayer, NetworkPlayer
@@ -111,7 +111,7 @@ def test_a_random_network_gives_a_machine_without_conflicts_that_repeats_it(seed
     assert traces.n_steps == len(rollouts.actions)
     stepper = compile_machine(machine)
     symbols, offsets = rollouts.extras["symbol"], rollouts.offsets
-    assert replayed(stepper, symbol_codes=symbols, actions=rollouts.actions, offsets=offsets) == 1.0
+    assert share_repeated(stepper, symbol_codes=symbols, actions=rollouts.actions, offsets=offsets) == 1.0
 
 
 def test_equal_play_gives_equal_machines_with_the_given_facts() -> None:

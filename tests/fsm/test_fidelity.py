@@ -20,7 +20,7 @@ from moorelens.fsm.automata.reductions import reduce
 from moorelens.fsm.automata.run import Stepper, compile_machine, compile_reduced
 from moorelens.fsm.automata.traces import Traces
 from moorelens.fsm.extract import machine_of
-from moorelens.fsm.fidelity import agreement, drive, policy_choices, replayed
+from moorelens.fsm.fidelity import agreement, drive, policy_choices, share_repeated
 from moorelens.fsm.players import MachinePlayer, NetworkPlayer
 from moorelens.fsm.reading import FeatureReader
 from tests.fsm.small_networks import Words, slow_step, small_policy, table_network, words_as_rollouts
@@ -89,13 +89,13 @@ class TestReplay:
     @pytest.mark.parametrize("form", ["machine", "reduced", "folded"])
     def test_its_own_traces_give_one(self, form: str) -> None:
         offsets = ROLLOUTS.offsets
-        assert replayed(forms()[form], symbol_codes=SYMBOLS, actions=ROLLOUTS.actions, offsets=offsets) == 1.0
+        assert share_repeated(forms()[form], symbol_codes=SYMBOLS, actions=ROLLOUTS.actions, offsets=offsets) == 1.0
 
     def test_a_wrong_machine_does_not(self) -> None:
         wrong = MACHINE.actions.copy()
         wrong[MACHINE.actions == 2] = 1
         facts = {name: getattr(MACHINE, name) for name in MACHINE.__dataclass_fields__} | {"actions": wrong}
-        share = replayed(
+        share = share_repeated(
             compile_machine(MooreMachine(**facts)),
             symbol_codes=SYMBOLS,
             actions=ROLLOUTS.actions,
@@ -106,7 +106,7 @@ class TestReplay:
     def test_no_step_is_no_replay(self) -> None:
         codes, offsets = codes_and_offsets([[], []])
         with pytest.raises(InvariantError, match="play at least one"):
-            replayed(compile_machine(MACHINE), symbol_codes=codes, actions=np.zeros(0, int), offsets=offsets)
+            share_repeated(compile_machine(MACHINE), symbol_codes=codes, actions=np.zeros(0, int), offsets=offsets)
 
 
 def test_the_policy_is_asked_under_the_observations_of_another_player() -> None:

@@ -15,7 +15,7 @@ from moorelens.fsm.automata.equivalence import equivalent
 from moorelens.fsm.automata.machine import MooreMachine
 from moorelens.fsm.automata.run import compile_machine
 from moorelens.fsm.automata.traces import Traces
-from moorelens.fsm.fidelity import replayed
+from moorelens.fsm.fidelity import share_repeated
 from moorelens.fsm.passive import Method, learn_machine
 
 METHODS: tuple[Method, ...] = ("rpni", "edsm")
@@ -67,7 +67,7 @@ def test_what_is_learned_repeats_its_traces(method: Method, seed: int) -> None:
     machine, through = learned(given, method, symbols=3)
     stepper = compile_machine(machine)
     codes = machine.symbol_codes[given.symbols]
-    assert replayed(stepper, symbol_codes=codes, actions=given.actions, offsets=given.offsets) == 1.0
+    assert share_repeated(stepper, symbol_codes=codes, actions=given.actions, offsets=given.offsets) == 1.0
     assert machine.n_conflicts == 0 and int(machine.counts.sum()) == given.n_steps
     assert machine.n_states == len(np.unique(through.states))
 
