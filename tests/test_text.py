@@ -81,6 +81,7 @@ def test_pages_tables_and_print() -> None:
 def test_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert harmless(plain(EVIL))
     said = io.StringIO()
-    PlainProgress(said, quiet_s=0.0).task("playing").note(EVIL)
+    with PlainProgress(said, quiet_s=0.0).task("playing") as task:
+        task.note(EVIL)
     assert harmless(said.getvalue())
     assert harmless(refused(run(capsys, EVIL)))

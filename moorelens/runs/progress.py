@@ -68,27 +68,38 @@ class NullProgress:
 
 
 class _PlainTask(_Task):
+    """Says where it stands now and then, with the newest note: of many, the last one is what counts."""
+
     def __init__(self, owner: PlainProgress, name: str, total: int | None) -> None:
         self._owner, self._name, self._total = owner, name, total
         self._done, self._began = 0, owner.clock()
-        self._said = self._began
+        self._said, self._note = self._began, ""
+        self._told = owner.told_s
 
     def advance(self, n: int = 1) -> None:
         self._done += n
         now = self._owner.clock()
-        if now - self._said >= self._owner.every_s:
+        if now - self._said >= max(self._owner.every_s, (now - self._began) / 10):
             self._said = now
-            self._owner.say(f"{self._name}: {_position(self._done, self._total, now - self._began)}")
+            self._say(_position(self._done, self._total, now - self._began))
 
     def note(self, text: str) -> None:
-        self._owner.say(f"{self._name}: {text}")
+        self._note = text
+
+    def _say(self, *parts: str) -> None:
+        self._owner.say(f"{self._name}: {'; '.join([*parts, *filter(None, [self._note])])}")
+        self._note = ""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         seconds = self._owner.clock() - self._began
-        if kind is None and seconds >= self._owner.quiet_s:
-            self._owner.say(f"{self._name}: done in {duration(seconds)}")
+        inside = self._owner.told_s - self._told  # its own tasks took so long and said so: that is no news
+        if kind is None and seconds - inside >= self._owner.quiet_s:
+            self._say(f"done in {duration(seconds)}")
+            self._owner.told_s = self._told + seconds
+        elif self._note:
+            self._say()
 
 
 class PlainProgress:
@@ -104,6 +115,7 @@ class PlainProgress:
     ) -> None:
         self.every_s, self.quiet_s, self.clock = every_s, quiet_s, clock
         self._stream = sys.stderr if stream is None else stream
+        self.told_s = 0.0  # of tasks that were said to be done
 
     def task(self, name: str, total: int | None = None) -> TaskProgress:
         """Begin a task of `total` units (None: unknown)."""

@@ -53,6 +53,50 @@ def test_a_task_of_unknown_length_and_its_notes() -> None:
     assert stream.getvalue().splitlines() == ["fit: 3 done in 1 min 5 s", "fit: loss 0.1"]
 
 
+def test_of_many_notes_the_newest_is_said_with_the_position_and_the_last_at_the_end() -> None:
+    progress, clock, stream = plain()
+    with progress.task("fit", 20) as task:
+        for second in range(20):
+            clock.now = float(second)
+            task.note(f"loss {20 - second}")
+            task.advance()
+    assert stream.getvalue().splitlines() == [
+        "fit: 55 % (11 of 20), about 8 s left; loss 10",
+        "fit: done in 19 s; loss 1",
+    ]
+
+
+def test_a_note_of_a_short_task_is_not_lost() -> None:
+    progress, _, stream = plain()
+    with progress.task("report.pdf") as task:
+        task.note("Typst is missing.")
+    assert stream.getvalue() == "report.pdf: Typst is missing.\n"
+
+
+def test_a_task_that_is_all_another_one_is_said_once() -> None:
+    progress, clock, stream = plain()
+    with progress.task("quantise"), progress.task("quantising"):
+        clock.now = 9.0
+    with progress.task("evaluate"):
+        clock.now = 12.0
+        with progress.task("evaluating"):
+            clock.now = 20.0
+    assert stream.getvalue().splitlines() == [
+        "quantising: done in 9 s",
+        "evaluating: done in 8 s",
+        "evaluate: done in 11 s",
+    ]
+
+
+def test_a_task_of_hours_does_not_fill_the_log() -> None:
+    progress, clock, stream = plain()
+    with progress.task("train", 36_000) as task:
+        for second in range(36_000):
+            clock.now = float(second)
+            task.advance()
+    assert len(stream.getvalue().splitlines()) < 80
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (59.6, "1 min 0 s"), (3600, "1 h 0 min"), (7503, "2 h 5 min")]
 )
