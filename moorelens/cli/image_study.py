@@ -29,7 +29,7 @@ def _study(config: CountConfig | CrosstestConfig, output: Output) -> int:
     from moorelens.pipelines.images.study import run_count, run_crosstest
     from moorelens.reports.format import plural
     from moorelens.reports.study import encode_study
-    from moorelens.reports.study_html import findings
+    from moorelens.reports.study_words import findings
 
     with open_progress(quiet=output.quiet) as progress:
         result = (

@@ -28,6 +28,8 @@ class StudiedModel(Record, frozen=True, kw_only=True):
 class StudyHead(Record, frozen=True, kw_only=True):
     """What was compared: of `pictures`, the `correct` that every model gets right; `skipped`: files that are none.
 
+    `shown`: how many pictures there are of each class.
+
     `source`: the task of bundled pictures, or the name of the folder; `settings`: all that decided what was computed.
     """
 
@@ -35,6 +37,7 @@ class StudyHead(Record, frozen=True, kw_only=True):
     bundled: bool
     models: tuple[StudiedModel, ...]
     classes: tuple[str, ...]
+    shown: tuple[int, ...]
     pictures: int
     correct: int
     skipped: tuple[tuple[str, str], ...]
@@ -78,14 +81,15 @@ class TruthFacts(Record, frozen=True, kw_only=True):
 class CountSummary(Record, frozen=True, kw_only=True):
     """`summary.json` of `image count`; everything that follows `head` is in the order of its models.
 
-    `compared`: pictures with an MSE and not blind under every model, on which the measures are taken; `bins` (lower
-    edges) and `histogram`: sub-explanations for each share of the full probability, mean over pictures; `truth`: null
-    where the causes are not known.
+    `compared`: pictures with an MSE and not blind under every model, on which the measures are taken, and `of_class`:
+    how many of them show each class; `bins` (lower edges) and `histogram`: sub-explanations for each share of the full
+    probability, mean over pictures; `truth`: null where the causes are not known.
     """
 
     format: Literal["moorelens.image-count/1"] = COUNT_FORMAT
     head: StudyHead
     compared: int
+    of_class: tuple[int, ...]
     searches: tuple[SearchFacts, ...]
     measures: tuple[Measure, ...]
     bins: tuple[float, ...]
@@ -120,14 +124,16 @@ class CrosstestSummary(Record, frozen=True, kw_only=True):
     """`summary.json` of `image crosstest`: `rows`, whose maps (models, random, truth); `head.models`, the judges.
 
     `unexplainable`: pictures in which a model loses too little by the baseline for its map to mean anything;
-    `compared`: those in which no model does; `shares`: of the picture, for the curves; `landscape`: of the similarity
-    by insertion. Without a compared picture `matrices` and `transfers` are empty; then, and for fewer than three
+    `compared`: those in which no model does, and `of_class`: how many of them show each class; `shares`: of the
+    picture, for the curves; `landscape`: of the similarity by insertion. Without a compared picture `matrices` and
+    `transfers` are empty; then, and for fewer than three
     models, `landscape` is null: two have a distance, but no arrangement.
     """
 
     format: Literal["moorelens.image-crosstest/1"] = CROSSTEST_FORMAT
     head: StudyHead
     compared: int
+    of_class: tuple[int, ...]
     rows: tuple[str, ...]
     shares: tuple[float, ...]
     matrices: tuple[Matrix, ...]

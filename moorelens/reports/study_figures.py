@@ -20,7 +20,7 @@ _DARK, _BRIGHT = (28, 47, 92), (250, 214, 120)  # of a scale that every eye orde
 
 
 def measures_svg(summary: CountSummary, *, paper: bool = True) -> str:
-    """Return one row of plots: for each measure the models' means with intervals, and their medians as strokes."""
+    """Return one row of plots: for each measure the models' medians with intervals, and their means as strokes."""
     names = [model.name for model in summary.head.models]
     left, step, gap = 12.0 + 6.4 * max(len(name) for name in names), 24.0, 56.0
     width, y = 360.0, 6.0
@@ -28,7 +28,7 @@ def measures_svg(summary: CountSummary, *, paper: bool = True) -> str:
     for measure in summary.measures:
         parts += _measure(measure, names, left=left, top=y, width=width, step=step)
         y += step * len(names) + gap
-    title = "Means with 95 % intervals, and medians, of each measure under each model"
+    title = "Medians with 95 % intervals, and means, of each measure under each model"
     return _svg(parts, left + width + 150, y, title=title, paper=paper)
 
 
@@ -38,7 +38,7 @@ def _measure(
     ends = [
         end
         for one in measure.models
-        for end in (one.mean.low, one.mean.high, one.median, one.mean.mean)
+        for end in (one.median_low, one.median_high, one.median, one.mean.mean)
         if end is not None
     ]
     ticks = _ticks(min([0.0, *ends]), max(ends))
@@ -54,13 +54,13 @@ def _measure(
     parts.append(_text(measure.unit, left + width + 24, bottom + 13))
     for place, (name, found) in enumerate(zip(names, measure.models, strict=True)):
         middle, colour = top + 16 + step * (place + 0.5), COLOURS[place % len(COLOURS)]
-        low, high = found.mean.low, found.mean.high
+        low, high = found.median_low, found.median_high
         parts.append(_text(name, left - 10, middle + 3.5, anchor="end", ink=True))
         if low is not None and high is not None:
             parts.append(f'<path d="M{x(low):.1f} {middle:.1f}H{x(high):.1f}" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<path d="M{x(found.median):.1f} {middle - 7:.1f}v14" stroke="{colour}" stroke-width="2"/>')
-        parts.append(_mark(place, x(found.mean.mean), middle, colour))
-        words = f"{number(found.mean.mean)}, median {number(found.median)}"
+        parts.append(f'<path d="M{x(found.mean.mean):.1f} {middle - 7:.1f}v14" stroke="{colour}" stroke-width="2"/>')
+        parts.append(_mark(place, x(found.median), middle, colour))
+        words = f"{number(found.median)}, mean {number(found.mean.mean)}"
         parts.append(_text(words, left + width + 12, middle + 3.5))
     return parts
 

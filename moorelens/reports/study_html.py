@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
-from moorelens.reports.format import count, listed, number, plural
+from moorelens.reports.format import count, number, plural
 from moorelens.reports.html import environment
 from moorelens.reports.study import MAPPED, CountSummary, CrosstestSummary, StudyHead
 from moorelens.reports.study_figures import landscape_svg, matrix_svg, measures_svg
-from moorelens.reports.study_tables import p_text, study_tables
+from moorelens.reports.study_tables import study_tables
+from moorelens.reports.study_words import findings
 from moorelens.reports.tables import Table
 
 
@@ -64,79 +65,6 @@ def render_study(summary: CountSummary | CrosstestSummary, examples: tuple[Examp
     return text.encode("utf-8")
 
 
-def findings(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str]]:
-    """Return what the numbers say, as (question, answer in a sentence), differences that may be chance included."""
-    return _count_findings(summary) if isinstance(summary, CountSummary) else _crosstest_findings(summary)
-
-
-_QUESTIONS = {
-    "sub_explanations": "Which model needs parts jointly (has many sub-explanations)?",
-    "disjoint": "Which model is content with any of several parts (has more MSEs that share nothing)?",
-    "mean_size": "Which model needs more patches?",
-}
-
-
-def _nothing(summary: CountSummary) -> str:
-    """Say why no picture is compared: the budget where searches ended by it, else the pictures."""
-    if any(searches.search_cut for searches in summary.searches):
-        return "Nothing: the budget ended the searches before a set that is enough was found; allow more (--budget)."
-    return "Nothing: no picture can be explained under every model."
-
-
-def _count_findings(summary: CountSummary) -> list[tuple[str, str]]:
-    names = [model.name for model in summary.head.models]
-    found = []
-    if not summary.compared:
-        return [("What is compared?", _nothing(summary))]
-    for measure in summary.measures:
-        if measure.key not in _QUESTIONS:
-            continue
-        ranked = sorted(zip(names, measure.models, strict=True), key=lambda pair: -pair[1].mean.mean)
-        words = listed([f"{name} {number(one.mean.mean)} (median {number(one.median)})" for name, one in ranked])
-        clear = [f"{test.first} from {test.second}" for test in measure.tests if test.p_holm < 0.05]
-        told = "no pair can be told apart (Holm, 5 %)" if not clear else f"told apart (Holm, 5 %): {listed(clear)}"
-        found.append((_QUESTIONS[measure.key], f"{words}; {told}." if len(names) > 1 else f"{words}."))
-    cut = sum(one.count_cut or one.search_cut for one in summary.searches)
-    if cut:
-        found.append(
-            (
-                "Was anything cut short?",
-                f"In {plural(sum(one.search_cut for one in summary.searches), 'search', 'searches')} and "
-                f"{plural(sum(one.count_cut for one in summary.searches), 'count')} the budget ended; these numbers "
-                "are lower bounds, and a model with larger sets loses more by that.",
-            )
-        )
-    return found
-
-
-def _crosstest_findings(summary: CrosstestSummary) -> list[tuple[str, str]]:
-    if not summary.compared:
-        return [("What is compared?", "Nothing: in every picture the map of some model means nothing.")]
-    insertion = summary.matrices[0]
-    names = [model.name for model in summary.head.models]
-    random = [one for one in summary.transfers if one.map == "random"]
-    better = [one.judge for one in random if one.difference.mean > 0 and one.p_holm < 0.05]
-    found = [
-        (
-            "Is a map worth more to its own model than chance?",
-            f"To {listed(better)}: yes." if better else "To none of them at 5 % (Holm).",
-        )
-    ]
-    if better and len(better) < len(names):
-        rest = [name for name in names if name not in better]
-        found[0] = (found[0][0], f"{found[0][1]} To {listed(rest)}: not at 5 % (Holm).")
-    lines = []
-    for column, judge in enumerate(names):
-        others = [(insertion.relative[row][column], names[row]) for row in range(len(names)) if row != column]
-        if others:
-            best, name = max(others)
-            test = next(one for one in summary.transfers if one.judge == judge and one.map == name)
-            lines.append(f"{judge} gets {number(100 * best)} % of its own from {name} (p {p_text(test.p_holm)})")
-    if lines:
-        found.append(("Whose map serves a model best, after its own?", f"{'; '.join(lines)}."))
-    return found
-
-
 def _style() -> tuple[str, str]:
     """Return the style sheet, and the Content-Security-Policy of a page that has it and no script."""
     assets = resources.files("moorelens.reports") / "assets"
@@ -148,7 +76,7 @@ def _style() -> tuple[str, str]:
 
 def _figures(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str, str]]:
     if isinstance(summary, CountSummary):
-        words = "Mean with its 95 % interval (mark and line), and median (stroke), of each model."
+        words = "Median with its 95 % interval (mark and line), and mean (stroke), of each model."
         return [("broad", measures_svg(summary, paper=False), words)] if summary.measures else []
     if not summary.compared:
         return []
@@ -180,7 +108,7 @@ def _count_words(summary: CountSummary) -> _Words:
         ),
         shown="One MSE of each model, the smallest, over the baseline, and the share of the full probability it keeps.",
         limits=(
-            "Counts grow as two to the power of a set's size, so one large set can dominate a mean: read the medians.",
+            "Counts grow as two to the power of a set's size, so one large set makes a mean: the medians lead here.",
             "Pictures whose class a model still names with nothing shown are left out: a model that has a favourite "
             "class is compared on fewer pictures of it.",
             "Counts depend on how many sufficient sets the search happened to find, on the baseline and on the grid, "

@@ -49,7 +49,7 @@ def _count_tables(summary: CountSummary) -> list[_Made]:
         (
             "measures",
             f"What {count(summary.compared)} pictures have under each model",
-            _columns("measure", "model!", "mean", "95 % interval", "median", "95 % interval"),
+            _columns("measure", "model!", "median", "95 % interval", "mean", "95 % interval"),
             [row for measure in summary.measures for row in _measure_rows(measure, names)],
             "MSE: a set of patches that keeps the probability and loses it without any one of its patches. "
             "Sub-explanations: what is left of MSEs while patches are taken away and enough of it is kept, each set "
@@ -116,10 +116,10 @@ def _measure_rows(measure: Measure, names: Sequence[str]) -> list[tuple[Cell, ..
         (
             _words(measure.title if place == 0 else ""),
             _words(name),
-            _value(one.mean.mean),
-            _words(_between(one.mean)),
             _value(one.median),
             _words(span(one.median_low, one.median_high)),
+            _value(one.mean.mean),
+            _words(_between(one.mean)),
         )
         for place, (name, one) in enumerate(zip(names, measure.models, strict=True))
     ]
@@ -153,7 +153,7 @@ def _crosstest_tables(summary: CrosstestSummary) -> list[_Made]:
             f"Area under the {matrix.mode} curve: whose map (rows), who judges (columns)",
             _columns("map", *names),
             [
-                (_words(row), *(_estimated(cell, _three) for cell in line))
+                (_words(row), *(_estimated(cell, three) for cell in line))
                 for row, line in zip(summary.rows, matrix.area, strict=True)
             ],
             f"Mean over {count(summary.compared)} pictures with 95 % intervals. {notes[matrix.mode]} random: cells in "
@@ -171,7 +171,7 @@ def _relative(matrix: Matrix, rows: Sequence[str], names: Sequence[str]) -> _Mad
         "Insertion relative to the judge's own map",
         _columns("map", *names),
         [
-            (_words(row), *(Cell(text=_three(value), value=value) for value in line))
+            (_words(row), *(Cell(text=three(value), value=value) for value in line))
             for row, line in zip(rows, matrix.relative, strict=True)
         ],
         "Above 1: the judge gets more from that map than from its own.",
@@ -247,18 +247,19 @@ def _between(found: Estimate) -> str:
     return span(found.low, found.high)
 
 
-def _three(value: float) -> str:
-    return f"{round(value, 3) + 0.0:.3f}".replace("-", MINUS)  # no minus before nothing
+def three(value: float) -> str:
+    """Return a number with three decimals, and without a minus before nothing."""
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", MINUS)
 
 
 def _signed_three(value: float) -> str:
-    return f"+{_three(value)}" if round(value, 3) > 0 else _three(value)
+    return f"+{three(value)}" if round(value, 3) > 0 else three(value)
 
 
 def _between_three(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return "\u2013"
-    return f"{_three(found.low)} to {_three(found.high)}"
+    return f"{three(found.low)} to {three(found.high)}"
 
 
 def p_text(value: float) -> str:

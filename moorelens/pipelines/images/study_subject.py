@@ -63,10 +63,12 @@ class Models:
 class Picked(msgspec.Struct, frozen=True, kw_only=True):
     """How the compared pictures were chosen: of `total`, those that every model gets right.
 
-    `right`: how many each model gets right; `skipped`: files that are no pictures, and why.
+    `right`: how many each model gets right; `shown`: how many there are of each class; `skipped`: files that are no
+    pictures, and why.
     """
 
     total: int
+    shown: tuple[int, ...]
     right: dict[str, int]
     skipped: tuple[tuple[str, str], ...]
 
@@ -101,7 +103,12 @@ def open_study(config: StudyConfig) -> Study:
     return Study(
         models=models,
         subjects=tuple(found[place] for place in kept),
-        picked=Picked(total=len(found), right=right, skipped=tuple((one.name, one.reason) for one in skipped)),
+        picked=Picked(
+            total=len(found),
+            shown=tuple(sum(one.label == place for one in found) for place in range(len(models.classes))),
+            right=right,
+            skipped=tuple((one.name, one.reason) for one in skipped),
+        ),
         pictures_id=digest([(one.name, one.label, one.raw.numpy()) for one in found]),
     )
 

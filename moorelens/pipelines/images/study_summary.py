@@ -51,6 +51,7 @@ def head_of(study: Study, config: StudyConfig, *, source: str) -> StudyHead:
             for name, reference, identity in zip(models.names, models.references, models.identities, strict=True)
         ),
         classes=models.classes,
+        shown=study.picked.shown,
         pictures=study.picked.total,
         correct=len(study.subjects),
         skipped=study.picked.skipped,
@@ -72,6 +73,7 @@ def count_summary(head: StudyHead, records: list[CountRecord], config: CountConf
     return CountSummary(
         head=head,
         compared=len(whole),
+        of_class=_of_class(head, [next(iter(by_model.values()))[place].label for place in whole]),
         searches=tuple(_searches(found, config) for found in by_model.values()),
         measures=tuple(_measure(kept, *what, config=config) for what in MEASURES) if whole else (),
         bins=bins,
@@ -83,6 +85,11 @@ def count_summary(head: StudyHead, records: list[CountRecord], config: CountConf
         else (),
         truth=tuple(_truth(found, config.seed) for found in kept.values()) if whole and head.bundled else None,
     )
+
+
+def _of_class(head: StudyHead, labels: list[str]) -> tuple[int, ...]:
+    """Return how many of the compared pictures show each class."""
+    return tuple(labels.count(name) for name in head.classes)
 
 
 def explained(record: CountRecord, config: CountConfig) -> bool:
@@ -142,6 +149,9 @@ def crosstest_summary(head: StudyHead, records: list[CrossRecord], config: Cross
     return CrosstestSummary(
         head=head,
         compared=head.correct - len(noise),
+        of_class=_of_class(
+            head, list({record.image: record.label for record in records if record.image not in noise}.values())
+        ),
         rows=tuple(rows),
         shares=records[0].shares,
         matrices=matrices,

@@ -17,11 +17,13 @@ import pytest
 from moorelens.pipelines.images.study import run_count, run_crosstest
 from moorelens.pipelines.images.study_config import CountConfig, CrosstestConfig
 from moorelens.reports.schema import load_schema
-from moorelens.reports.study import CountSummary, CrosstestSummary, SearchFacts, decode_study, encode_study
+from moorelens.reports.study import CountSummary, CrosstestSummary, Measure, SearchFacts, decode_study, encode_study
 from moorelens.reports.study_figures import landscape_svg
-from moorelens.reports.study_html import Example, Shown, _nothing, render_study
+from moorelens.reports.study_html import Example, Shown, render_study
 from moorelens.reports.study_tables import study_table_files, study_tables
+from moorelens.reports.study_words import findings, nothing_compared, ranking
 from moorelens.saliency.studies.embedding import Landscape
+from moorelens.saliency.studies.statistics import paired_tests, spread
 from moorelens.stats import Estimate
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -146,4 +148,42 @@ def test_nothing_compared_names_the_budget_where_that_was_it() -> None:
     facts = SearchFacts(blind=0, none=6, search_cut=6, count_cut=0, capped=0, evaluated=50.0)
     cut = cast(CountSummary, SimpleNamespace(searches=(facts,)))
     whole = cast(CountSummary, SimpleNamespace(searches=(msgspec.structs.replace(facts, search_cut=0),)))
-    assert "--budget" in _nothing(cut) and "--budget" not in _nothing(whole)
+    assert "--budget" in nothing_compared(cut) and "--budget" not in nothing_compared(whole)
+
+
+def test_medians_lead_and_means_that_turn_the_order_are_said_to_mislead() -> None:
+    few = [4.0, 5, 5, 6, 6, 6, 7, 2000]
+    many = [30.0, 31, 33, 34, 35, 36, 38, 40]
+    values = {"or": few, "and": many}
+    measure = Measure(
+        key="sub_explanations", title="Sub-explanations", unit="sets",
+        models=tuple(spread(one) for one in values.values()), tests=paired_tests(values),
+    )  # fmt: skip
+    said = ranking(measure, ["or", "and"])
+    assert said.startswith(
+        "and 34.5 (31 to 38) and or 6 (5 to 7): medians, whose 95\u202f% intervals put and above or. Their"
+    )
+    assert said.endswith("have another order, which a few pictures make: believe the medians.")
+    steady = {"or": few[:-1], "and": many[:-1]}
+    measure = msgspec.structs.replace(
+        measure, models=tuple(spread(one) for one in steady.values()), tests=paired_tests(steady)
+    )
+    assert "The paired test of the means (Holm, 5\u202f%) tells or from and apart." in ranking(measure, ["or", "and"])
+
+
+def test_a_class_that_dropped_out_is_named(made: Path) -> None:
+    summary = decode_study((made / "count" / "summary.json").read_bytes(), CountSummary)
+    assert (summary.head.shown, summary.of_class) == ((2, 2), (2, 2))
+    assert findings(summary)[3] == ("Which pictures are compared?", "4 of 4 pictures.")
+    blind = msgspec.structs.replace(summary.searches[0], blind=5)
+    lost = msgspec.structs.replace(
+        summary,
+        head=msgspec.structs.replace(summary.head, shown=(5, 4), pictures=9, correct=8),
+        compared=1, of_class=(0, 1), searches=(blind, summary.searches[1]),
+    )  # fmt: skip
+    assert findings(lost)[3][1] == (
+        "1 of 9 pictures; none is left of red (5 shown); fewer than half of blue (1 of 4). Left out: 1 that some model "
+        "gets wrong; those whose class a model names with nothing shown (either 5)."
+    )
+    crossed = decode_study((made / "crosstest" / "summary.json").read_bytes(), CrosstestSummary)
+    assert crossed.of_class == (2, 2) and findings(crossed)[-1][1] == "4 of 4 pictures."
