@@ -71,7 +71,14 @@ def _worth(summary: CrosstestSummary) -> str:
     unclear = [one for one in random if one not in clear]
     yes = f"To {listed([f'{one.judge} ({_more(one)})' for one in clear])}: yes. " if clear else ""
     no = f"Not clearly to {listed([f'{one.judge} ({_more(one)})' for one in unclear])}. " if unclear else ""
-    return f"{yes}{no}In area under the curve: the median picture, then the mean with its interval; at 5\u202f% (Holm)."
+    # The least p that any order of signs can have, corrected for all comparisons.
+    few = (
+        " So few pictures can make nothing clear."
+        if len(summary.transfers) * 2.0 ** (1 - summary.compared) > 0.05
+        else ""
+    )
+    said = "In area under the curve: the median picture, then the mean with its interval; at 5\u202f% (Holm)."
+    return f"{yes}{no}{said}{few}"
 
 
 def _best(summary: CrosstestSummary) -> str:
