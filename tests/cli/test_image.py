@@ -261,3 +261,13 @@ def test_what_is_assumed_of_a_bare_module_is_said_at_once(
     shell = run(capsys, "image", "occlusion", *given, "--std", "1", "--input-size", "32", "--force")
     assert shell.code == 0 and "Taken for granted" not in shell.out
     assert "Taken for granted" not in run(capsys, "image", "occlusion", "--pictures", "1", *given[4:], "--force").out
+
+
+def test_what_a_model_prints_spoils_no_document(
+    picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--model", f"{HERE}:chatty", "--image", picture, "--json", "-q")
+    for method in ("occlusion", "sag"):
+        shell = run(capsys, "image", method, *given, "--out", str(tmp_path / method))
+        assert shell.code == 0 and isinstance(json.loads(shell.out), dict)
+        assert "building" in shell.err and "asked about" in shell.err

@@ -79,3 +79,13 @@ def test_a_graph_wider_than_its_page_says_so_and_shades_its_sides() -> None:
     text = render_sag(named("a", "b", "c"), None, SUBJECT).decode()
     assert 'id="beyond" hidden>The graph is wider than this page: scroll it sideways' in text
     assert ".hidden = sheet.scrollWidth" in text and "no-repeat local" in text
+
+
+def test_a_drawing_of_its_own_lies_on_white_and_one_of_a_page_on_the_page() -> None:
+    sag = graph(0.9, 0.1)
+    alone, within = (sag_svg(sag, None, title="t", answer="a", paper=paper) for paper in (True, False))
+    root = ET.fromstring(alone)
+    ground = root[0]
+    assert ground.tag.endswith("rect") and ground.get("fill") == "#ffffff"
+    assert (ground.get("width"), ground.get("height")) == tuple((root.get("viewBox") or "").split()[2:])
+    assert "#ffffff" not in within

@@ -239,3 +239,18 @@ class Blunt(Lights):
 def blunt(how: str) -> nn.Module:
     """A model without a way back."""
     return Blunt(how)
+
+
+class Chatty(Lights):
+    """Prints whenever it is asked."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        print("asked about", len(x))
+        return super().forward(x)
+
+
+def chatty() -> nn.Module:
+    """Prints, too."""
+    print("building")
+    return Chatty()
