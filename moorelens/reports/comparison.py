@@ -12,7 +12,8 @@ from typing import Any
 from moorelens.reports.data import DecisionPoint, ReportData
 from moorelens.reports.figures import action_mark
 from moorelens.reports.format import count, listed, number, plural, share, signed, span
-from moorelens.reports.html import environment, stylesheet
+from moorelens.reports.html import environment
+from moorelens.reports.shell import shell
 from moorelens.reports.summary import Score, walk_numbers
 from moorelens.reports.svg import clean_svg
 from moorelens.reports.tables import kinds, signed_share
@@ -76,13 +77,11 @@ def render_comparison(first: ReportData, second: ReportData) -> bytes:
 
     Every string is escaped; the page has no script, and its Content-Security-Policy admits its style sheet alone.
     """
-    style, policy = stylesheet()
     text = (
         environment()
         .get_template("comparison.html.j2")
         .render(
-            style=style,
-            policy=policy,
+            **shell(),
             drawings=tuple(_drawing(data) for data in (first, second)),
             action_mark=action_mark,
             **contents(first, second),

@@ -9,7 +9,8 @@ import msgspec
 
 from moorelens.reports.figures import FONT, INK, RULE, SOFT
 from moorelens.reports.format import count, number, share, signed
-from moorelens.reports.html import environment, stylesheet
+from moorelens.reports.html import environment
+from moorelens.reports.shell import shell
 from moorelens.reports.svg import clean_svg
 from moorelens.reports.typesetting import Files, typeset
 from moorelens.text import escape
@@ -60,12 +61,12 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
 
 def render_growth(stages: Sequence[Stage], *, policy: str, env: str, settings: str) -> bytes:
     """Return the page as one self-contained HTML file without scripts, the same bytes for the same data."""
-    style, policy_header = stylesheet()
+    around = shell()
     drawings = [None if stage.svg is None else _drawing(stage.svg) for stage in stages]
     content = _content(stages, policy=policy, env=env, settings=settings)
     text = environment().get_template("growth.html.j2").render(
-        style=style,
-        policy_header=policy_header,
+        style=around["style"],
+        policy_header=around["policy"],
         plots=plots(_measured(stages)),
         **{**content, "stages": [{**one, "svg": svg} for one, svg in zip(content["stages"], drawings, strict=True)]},
     )  # fmt: skip

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-from dataclasses import dataclass, replace
-from importlib import resources
+from dataclasses import replace
 from typing import Any
 
 import jinja2
@@ -16,21 +14,9 @@ from moorelens.reports.format import printable, share
 from moorelens.reports.map import draw_map
 from moorelens.reports.page import Page, build_page
 from moorelens.reports.payload import payload, whole_payloads
+from moorelens.reports.shell import shell
 from moorelens.reports.svg import clean_svg
 from moorelens.reports.viewing import ViewEntry
-
-# Run before anything is painted: what only a script can serve stays hidden without one.
-_EARLY = 'document.documentElement.classList.add("js")'
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Shell:
-    """The parts around the content: style sheet, script and the policy that allows these two and nothing else."""
-
-    style: str
-    early: str
-    script: str
-    policy: str
 
 
 def render_html(data: ReportData) -> bytes:
@@ -41,14 +27,10 @@ def render_html(data: ReportData) -> bytes:
     """
     page = build_page(data)
     views = tuple(_with_svg(entry, view, data) for entry, view in zip(page.views, data.views, strict=True))
-    shell = _shell()
     text = environment().get_template("report.html.j2").render(
         data=data,
         page={**_fields(replace(page, views=views)), "payload": payload(data), "wholes": whole_payloads(data)},
-        style=shell.style,
-        early=shell.early,
-        script=shell.script,
-        policy=shell.policy,
+        **shell(script="report.js"),
         action_mark=action_mark,
         share_bar=share_bar,
         base64=lambda png: base64.b64encode(png).decode("ascii"),
@@ -85,24 +67,3 @@ def environment() -> jinja2.Environment:
     # The order of a mapping is the order in which a reader meets its parts.
     made.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":")}
     return made
-
-
-def stylesheet() -> tuple[str, str]:
-    """Return the style sheet of reports, and the Content-Security-Policy of a page that has it and no script."""
-    style = (resources.files("moorelens.reports") / "assets" / "report.css").read_text("utf-8")
-    return style, f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
-
-
-def _shell() -> _Shell:
-    assets = resources.files("moorelens.reports") / "assets"
-    style, script = ((assets / name).read_text("utf-8") for name in ("report.css", "report.js"))
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; "
-        f"script-src '{_hash(_EARLY)}' '{_hash(script)}'; base-uri 'none'; form-action 'none'"
-    )
-    return _Shell(style=style, early=_EARLY, script=script, policy=policy)
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode("utf-8")).digest()
-    return f"sha256-{base64.b64encode(digest).decode('ascii')}"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 import msgspec
@@ -27,8 +25,8 @@ from moorelens.reports.image_words import (
     taken_for_granted,
     title_of,
 )
+from moorelens.reports.shell import shell
 
-_EARLY = 'document.documentElement.classList.add("js")'
 DOUBTFUL = 0.4  # opacity of a map that explains nothing
 _SHOWN = 360  # pixels of the page that a picture's longer side takes at least
 
@@ -52,14 +50,10 @@ def render_image(found: Explanation, layers: PageLayers, *, up: str | None = Non
 
     Every string is escaped; a Content-Security-Policy admits this file's own script and style by hash and no more.
     """
-    style, script, policy = shell(script="image.js")
     longest = max(found.picture.shown_width, found.picture.shown_height)
     factor = max(1.0, _SHOWN / longest)
     text = environment().get_template("image.html.j2").render(
-        style=style,
-        early=_EARLY,
-        script=script,
-        policy=policy,
+        **shell("image.css", script="image.js"),
         up=up,
         found=found,
         title=title_of(found),
@@ -120,18 +114,6 @@ def tables(found: Explanation) -> list[tuple[str, str, list[tuple[str, str]]]]:
     return [*made, ("subject", "Picture and model", about)]
 
 
-def shell(*, script: str | None) -> tuple[str, str, str]:
-    """Return style sheet, script and the Content-Security-Policy that admits these two and nothing else."""
-    assets = resources.files("moorelens.reports") / "assets"
-    style = "".join((assets / name).read_text("utf-8") for name in ("report.css", "image.css"))
-    code = "" if script is None else (assets / script).read_text("utf-8")
-    allowed = "" if script is None else f"script-src '{_hash(_EARLY)}' '{_hash(code)}'; "
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; {allowed}base-uri 'none'; form-action 'none'"
-    )
-    return style, code, policy
-
-
 def _payload(found: Explanation) -> dict[str, Any]:
     """Return what the script shows at each step, all texts formatted."""
     return {
@@ -171,7 +153,3 @@ def _value(value: Any) -> str:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}"

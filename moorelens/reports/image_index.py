@@ -9,17 +9,15 @@ from typing import Any
 from moorelens.reports.format import count, listed, plural, share
 from moorelens.reports.html import environment
 from moorelens.reports.image import ImageRow, ImagesSummary
-from moorelens.reports.image_html import shell
 from moorelens.reports.image_svg import column_share, fixed, scored
 from moorelens.reports.image_words import BASELINES, method_name, taken_for_granted
+from moorelens.reports.shell import shell
 
 
 def render_index(summary: ImagesSummary, thumbs: Mapping[str, bytes]) -> bytes:
     """Return `index.html`, without scripts; `thumbs`: a small PNG for each row's folder."""
-    style, _, policy = shell(script=None)
     text = environment().get_template("image-index.html.j2").render(
-        style=style,
-        policy=policy,
+        **shell("image.css"),
         method=method_name(summary.method),
         summary=summary,
         lede=headline(summary),

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib import resources
 from typing import Any
 
 from moorelens.reports.format import number
 from moorelens.reports.html import environment
 from moorelens.reports.sag_svg import SAGPictures, kept, level_of, node_words, patch_called, points, sag_svg
 from moorelens.reports.sag_words import SAGSubject, findings, lede, limits, rows
+from moorelens.reports.shell import shell
 from moorelens.saliency.sets.sag import SAG
 from moorelens.saliency.sets.text import sag_dnf, set_name
-
-_EARLY = 'document.documentElement.classList.add("js")'
 
 
 def render_sag(sag: SAG, pictures: SAGPictures | None, subject: SAGSubject, *, source: str = "sag.json") -> bytes:
@@ -24,18 +20,8 @@ def render_sag(sag: SAG, pictures: SAGPictures | None, subject: SAGSubject, *, s
 
     Every string is escaped; a Content-Security-Policy admits this file's own script and style by hash and no more.
     """
-    assets = resources.files("moorelens.reports") / "assets"
-    style = "".join((assets / name).read_text("utf-8") for name in ("report.css", "sag.css"))
-    script = (assets / "sag.js").read_text("utf-8")
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(_EARLY)}' "
-        f"'{_hash(script)}'; base-uri 'none'; form-action 'none'"
-    )
     text = environment().get_template("sag.html.j2").render(
-        style=style,
-        early=_EARLY,
-        script=script,
-        policy=policy,
+        **shell("sag.css", script="sag.js"),
         subject=subject,
         sag=sag,
         lede=lede(sag, subject),
@@ -74,7 +60,3 @@ def _payload(sag: SAG) -> list[dict[str, Any]]:
         found[edge.parent]["children"].append({**way, "node": edge.child})
         found[edge.child]["parents"].append({**way, "node": edge.parent})
     return found
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from dataclasses import dataclass, replace
-from importlib import resources
 from typing import Any
 
 from moorelens.reports.format import count, number, plural
 from moorelens.reports.html import environment
+from moorelens.reports.shell import shell
 from moorelens.reports.study import MAPPED, CountSummary, CrosstestSummary, StudyHead
 from moorelens.reports.study_figures import landscape_svg, matrix_svg, measures_svg
 from moorelens.reports.study_tables import study_tables
@@ -44,11 +43,9 @@ class _Words:
 
 def render_study(summary: CountSummary | CrosstestSummary, examples: tuple[Example, ...]) -> bytes:
     """Return `report.html`, the same bytes for the same data; every string from outside is escaped."""
-    style, policy = _style()
     words = _count_words(summary) if isinstance(summary, CountSummary) else _crosstest_words(summary)
     text = environment().get_template("study.html.j2").render(
-        style=style,
-        policy=policy,
+        **shell("study.css"),
         words=words,
         page={"tables": {key: _unbroken(table, summary.head) for key, table in study_tables(summary).items()}},
         facts=_facts(summary.head, summary.compared),
@@ -63,15 +60,6 @@ def render_study(summary: CountSummary | CrosstestSummary, examples: tuple[Examp
         models=[(one.name, one.reference, one.identity[:16]) for one in summary.head.models],
     )  # fmt: skip
     return text.encode("utf-8")
-
-
-def _style() -> tuple[str, str]:
-    """Return the style sheet, and the Content-Security-Policy of a page that has it and no script."""
-    assets = resources.files("moorelens.reports") / "assets"
-    style = "".join((assets / name).read_text("utf-8") for name in ("report.css", "study.css"))
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    allowed = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"
-    return style, f"{allowed}; base-uri 'none'; form-action 'none'"
 
 
 def _figures(summary: CountSummary | CrosstestSummary) -> list[tuple[str, str, str]]:
