@@ -185,29 +185,36 @@ def test_an_imitation_goes_on_from_its_checkpoint(env: str, notes: float) -> Non
         other.restore(data)
 
 
-def test_a_feature_net_that_has_settled_is_kept_and_what_it_sees_is_remembered() -> None:
-    small = ImitationSettings(games=2, length=8, segments=8, batches=1, batch_size=4, warm_up=1)
-    small = msgspec.structs.replace(small, body="places", channels=(4, 3), settle=0.5, settled_batch_size=2)
+def test_a_pupil_learns_to_see_first_and_keeps_what_it_sees_when_it_learns_to_act() -> None:
+    small = ImitationSettings(games=2, length=8, segments=8, batches=2, batch_size=4, warm_up=1, notes=1.0)
+    small = msgspec.structs.replace(small, body="places", channels=(4, 3), settle=0.5, look_size=8)
     config = TrainConfig(env="ALE/Pong-v5", teacher="ram", steps=64, evaluate_every=10**9, imitation=small)
     pupil = Imitator(config)
+    drawn = weights(pupil.network)
+    pupil.advance()  # 16 of the first 32 steps
+    looked = weights(pupil.network)
+    assert {name.split(".")[0] for name in drawn if not torch.equal(drawn[name], looked[name])} == {"body"}
     pupil.advance()
-    assert not pupil.settled
+    settled = weights(pupil.network)
+    assert {name.split(".")[0] for name in drawn if not torch.equal(looked[name], settled[name])} >= {"cell", "actor"}
     pupil.advance()
-    assert pupil.settled
-    body = {name: tensor.clone() for name, tensor in pupil.network.body.state_dict().items()}
-    memory = pupil.network.cell.weight_hh.clone()
-    pupil.advance()
-    assert all(torch.equal(tensor, body[name]) for name, tensor in pupil.network.body.state_dict().items())
-    assert all(torch.equal(tensor, body[name]) for name, tensor in pupil.policy().body.state_dict().items())
-    assert not torch.equal(pupil.network.cell.weight_hh, memory)
+    now, kept = weights(pupil.network), weights(pupil.policy())
+    body = [name for name in drawn if name.startswith("body")]
+    assert all(torch.equal(now[name], settled[name]) and torch.equal(kept[name], settled[name]) for name in body)
+    assert not torch.equal(now["cell.weight_hh"], settled["cell.weight_hh"])
     for slot in range(6):  # of segments recorded before, at and after that moment
         seen = pupil.network.features(to_input(pupil.segments.frames[slot]))
         assert np.allclose(pupil.segments.features[slot], seen.detach().numpy(), atol=1e-5)
     again = Imitator(config)
     again.restore(pupil.save())
     again.advance()
-    assert again.settled
-    assert all(torch.equal(tensor, body[name]) for name, tensor in again.network.body.state_dict().items())
+    assert all(torch.equal(weights(again.network)[name], settled[name]) for name in body)
+    with pytest.raises(OptionError, match="the teacher of ALE/Freeway-v5 has none: leave out settle"):
+        Imitator(msgspec.structs.replace(config, env="ALE/Freeway-v5"))
+
+
+def weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 def test_segments_are_a_ring_that_favours_the_newest() -> None:

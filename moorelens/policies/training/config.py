@@ -45,8 +45,10 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     the weights, of which each update keeps the share `averaging`. With `notes`, the pupil also learns to say, by a
     linear map of its state that is thrown away in the end, what numbers its teacher judges by, if that is one that can
     tell; the mean square error counts that much beside the choice, less and less towards the end. `body`: how frames
-    are seen (`Architecture`). After the share `settle` of the training (0: never) the feature net stays as it is: every
-    frame is then looked at once, and batches of `settled_batch_size` cost less than small ones did before.
+    are seen (`Architecture`). With `settle`, that share of the training goes into the feature net alone, which learns
+    to tell from single frames what they show of the notes, `look_size` at a time and with a learning rate that falls
+    from `look_rate` to 0; then it stays as it is, every frame is looked at once, and updates of the memory cost so
+    little that they can be large.
     """
 
     games: int = 8
@@ -66,7 +68,8 @@ class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     averaging: float = 0.998
     notes: float = 0.0
     settle: float = 0.0
-    settled_batch_size: int = 32
+    look_size: int = 64
+    look_rate: float = 4e-3
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -162,8 +165,8 @@ _TASKS: dict[str, TaskDefaults] = {
         imitation=ImitationSettings(channels=(8, 16, 32, 16), batches=5, notes=0.5),
     ),
     "ALE/Pong-v5": TaskDefaults(
-        steps=200_000,
-        evaluate_every=40_000,
+        steps=400_000,
+        evaluate_every=50_000,
         target=18.0,
         stop_at=None,
         ppo=PPOSettings(gamma=0.99),
@@ -173,10 +176,10 @@ _TASKS: dict[str, TaskDefaults] = {
             body="places",
             channels=(16, 8),
             batches=40,
-            batch_size=4,
+            batch_size=32,
             learning_rate=2e-3,
             notes=4.0,
-            settle=0.2,
+            settle=0.05,
         ),
     ),
     "ALE/SpaceInvaders-v5": TaskDefaults(

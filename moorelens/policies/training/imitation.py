@@ -11,13 +11,14 @@ import numpy.typing as npt
 import torch
 from stable_baselines3.common.logger import Logger, configure
 from stable_baselines3.common.utils import get_device
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.description import describe
 from moorelens.envs.playing import play
 from moorelens.envs.workers import AtariBatch
+from moorelens.errors import OptionError
 from moorelens.policies.base import to_input
 from moorelens.policies.config import Architecture
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy, build_network, initialise
@@ -32,7 +33,8 @@ from moorelens.policies.training.config import (
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy, SequenceCell
 from moorelens.policies.training.segments import Segments, Step
 from moorelens.policies.training.start import begin_with
-from moorelens.policies.training.teachers import RamTeacher, TellingTeacher, ram_teacher
+from moorelens.policies.training.teachers import RamTeacher, ShowingTeacher, TellingTeacher, ram_teacher
+from moorelens.policies.training.telling import Telling, telling_tensors
 from moorelens.policies.training.views import PAST
 
 Array = npt.NDArray[Any]
@@ -141,7 +143,7 @@ class Imitator:
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         # The policy is the running mean of the weights: its greedy choices do not jump from update to update.
         self._mean = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self.updates, self.settled = 0, False
+        self.updates, self._looking = 0, settings.settle > 0
         self._rng = np.random.default_rng([config.seed, 7])
         self.collector = self._collector(1_000_000 * (config.seed + 1))
         noted = self.collector.notes().shape[1] if settings.notes else 0
@@ -152,11 +154,9 @@ class Imitator:
             notes=noted,
             features=self.network.spec.feature_size if settings.settle else 0,
         )
-        self._telling = nn.Linear(settings.units, noted).to(self.device) if noted else None
+        self._telling = self._taught(teacher, noted)
         learned = [p for n, p in self.network.named_parameters() if not n.startswith("critic")]
         if self._telling is not None:
-            nn.init.zeros_(self._telling.weight)
-            nn.init.zeros_(self._telling.bias)
             learned += list(self._telling.parameters())
         self.optimiser = torch.optim.Adam(learned)
         self._hidden = self.network.initial_state(settings.games)
@@ -176,14 +176,14 @@ class Imitator:
         """Play one segment of every game, then learn from segments old and new."""
         began = time.perf_counter()
         self._collect()
+        self._settle_in_time()
         rate = self.settings.learning_rate * max(1.0 - self.steps / self.total, 0.02)
+        if self._looking:
+            rate = self.settings.look_rate * max(1.0 - self.steps / (self.settings.settle * self.total), 0.02)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        if not self.settled and self.settings.settle and self.steps >= self.settings.settle * self.total:
-            self._settle()
-        size = self.settings.settled_batch_size if self.settled else self.settings.batch_size
         for _ in range(self.settings.batches):
-            self._learn(self.segments.draw(size, self._rng))
+            self._look() if self._looking else self._learn(self._drawn())
         self.seconds += time.perf_counter() - began
 
     def evaluate(self) -> dict[str, float]:
@@ -223,9 +223,7 @@ class Imitator:
         """Return everything that the training needs to go on, except the recorded segments and the games under way."""
         tensors = {f"policy/{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"mean/{name}": tensor for name, tensor in self._mean.items()}
-        tensors |= checkpoint.optimiser_tensors(self.optimiser)
-        if self._telling is not None:
-            tensors |= {f"telling/{name}": tensor for name, tensor in self._telling.state_dict().items()}
+        tensors |= checkpoint.optimiser_tensors(self.optimiser) | telling_tensors(self._telling)
         if self.best_policy is not None:
             tensors |= {f"best/{name}": tensor for name, tensor in self.best_policy.tensors().items()}
         facts = checkpoint.ImitationFacts(
@@ -257,10 +255,24 @@ class Imitator:
         self._rng.bit_generator.state = checkpoint.to_generator_state(facts.generator)
         self.collector = self._collector(facts.next_seed)
         self._hidden = self.network.initial_state(self.settings.games)
+        self._settle_in_time()
 
     def close(self) -> None:
         """Let go of the log; the games are in this process."""
         self._logger.close()
+
+    def _taught(self, teacher: RamTeacher, notes: int) -> Telling | None:
+        """Return what the pupil tells with, None where its teacher notes nothing."""
+        shown = teacher.shown if isinstance(teacher, ShowingTeacher) else ()
+        if self._looking and not (notes and shown):
+            raise OptionError(
+                f"A feature net learns to see from notes that a frame shows and the teacher of {self.config.env} has "
+                f"none: leave out settle, which is {self.settings.settle:g}."
+            )
+        if not notes:
+            return None
+        spec = self.network.spec
+        return Telling(features=spec.feature_size, units=spec.state_size, notes=notes, shown=shown).to(self.device)
 
     def _collector(self, first_seed: int) -> Collector:
         teacher = ram_teacher(self.config.env)
@@ -288,9 +300,25 @@ class Imitator:
         self.segments.add(steps, states)
         self.steps += self.settings.length * self.settings.games
 
-    def _settle(self) -> None:
-        """Keep the feature net as its running mean is, and look at the recorded frames for the last time."""
-        body = {name: tensor.half().float() for name, tensor in self._mean.items() if name.startswith("body.")}
+    def _drawn(self) -> Rows:
+        return self.segments.draw(self.settings.batch_size, self._rng)
+
+    def _look(self) -> None:
+        """Learn to tell from single frames what the teacher notes: only the feature net, on frames drawn at random."""
+        assert self._telling is not None  # or it was refused
+        count, length = self.settings.look_size, self.settings.length
+        slots, at = self._rng.integers(self.segments.held, size=count), self._rng.integers(length, size=count)
+        frames = to_input(self.segments.frames[slots, at]).to(self.device)
+        notes = torch.from_numpy(self.segments.notes[slots, at]).to(self.device)
+        told = self._telling.seen_loss(self.network.features(frames), notes)
+        self._improve(told)
+        self._note(loss=told.item())
+
+    def _settle_in_time(self) -> None:
+        """Keep the feature net as it is, in numbers that float16 holds, and look at the recorded frames once more."""
+        if not self._looking or self.steps < self.settings.settle * self.total:
+            return
+        body = {name: t.half().float() for name, t in self.network.state_dict().items() if name.startswith("body.")}
         self.network.load_state_dict(body, strict=False)
         self._mean |= {name: tensor.clone() for name, tensor in body.items()}
         self.network.body.requires_grad_(False)
@@ -298,11 +326,11 @@ class Imitator:
             for slot in range(self.segments.held):
                 seen = self.network.features(to_input(self.segments.frames[slot]).to(self.device))
                 self.segments.features[slot] = seen.cpu().numpy()
-        self.settled = True
+        self._looking, self.agreement, self.loss = False, float("nan"), float("nan")
 
     def _seen(self, slots: Rows) -> Tensor:
         """Return the features (B T, F) of segments."""
-        if self.settled:
+        if self.settings.settle:
             return torch.from_numpy(self.segments.features[slots]).to(self.device).flatten(0, 1)
         frames = to_input(self.segments.frames[slots].reshape(-1, 1, 80, 80)).to(self.device)
         # Chunks that fit the cache: one pass over all frames takes four times as long.
@@ -313,27 +341,37 @@ class Imitator:
         starts = torch.from_numpy(self.segments.starts[slots]).to(self.device)
         labels = torch.from_numpy(self.segments.labels[slots]).to(self.device)
         state = torch.from_numpy(self.segments.states[slots])[None].to(self.device)
+        features = self._seen(slots)
         shown, _ = NativeRecurrentPolicy._process_sequence(
-            self._seen(slots), (state, torch.zeros_like(state)), starts.flatten(), self._cell
+            features, (state, torch.zeros_like(state)), starts.flatten(), self._cell
         )
-        shown = shown.reshape(count, length, -1)[:, self.settings.warm_up :].flatten(0, 1)
-        logits, wanted = self.network.heads(shown)[0], labels[:, self.settings.warm_up :].flatten(0, 1)
+
+        def counted(rows: Tensor) -> Tensor:
+            return rows.reshape(count, length, -1)[:, self.settings.warm_up :].flatten(0, 1)
+
+        shown, wanted = counted(shown), counted(labels)
+        logits = self.network.heads(shown)[0]
         loss = _loss(logits, wanted)
         total = loss
         if self._telling is not None:
-            notes = torch.from_numpy(self.segments.notes[slots]).to(self.device)[:, self.settings.warm_up :]
-            told = functional.mse_loss(self._telling(shown), notes.flatten(0, 1).clamp(-3.0, 3.0))
+            notes = torch.from_numpy(self.segments.notes[slots]).to(self.device)
+            told = self._telling.loss(shown, counted(notes))
             # Less and less: in the end the state need not hold what the choice does not need.
             total = loss + self.settings.notes * max(1.0 - self.steps / self.total, 0.0) * told
+        self._improve(total)
+        self._note(loss=loss.item(), agreement=float((logits.argmax(dim=1) == wanted.argmax(dim=1)).float().mean()))
+
+    def _improve(self, loss: Tensor) -> None:
         self.optimiser.zero_grad()
-        torch.autograd.backward(total)
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.max_grad_norm)
         self.optimiser.step()
         self._follow()
-        agreement = float((logits.argmax(dim=1) == wanted.argmax(dim=1)).float().mean())
-        fresh = not np.isfinite(self.agreement)
-        self.agreement = agreement if fresh else 0.98 * self.agreement + 0.02 * agreement
-        self.loss = loss.item() if fresh else 0.98 * self.loss + 0.02 * loss.item()
+
+    def _note(self, **found: float) -> None:
+        for name, value in found.items():
+            before = getattr(self, name)
+            setattr(self, name, 0.98 * before + 0.02 * value if np.isfinite(before) else value)
 
     def _follow(self) -> None:
         self.updates += 1

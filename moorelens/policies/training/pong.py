@@ -99,6 +99,8 @@ class PongTeacher:
     by 20.1 points a game; PPO on the same bytes stayed at 15.
     """
 
+    shown = (7, 9, 10)  # of the notes: the paddle, and the ball's two places
+
     def __init__(self, values: npt.NDArray[np.float32] | None = None) -> None:
         """Take the worth of returns (4 speeds, 5 slopes, 12 heights); None for what was measured."""
         self._values = load_file(VALUES)["values"] if values is None else values

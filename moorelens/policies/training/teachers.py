@@ -48,6 +48,16 @@ class TellingTeacher(RamTeacher, Protocol):
         ...
 
 
+@runtime_checkable
+class ShowingTeacher(TellingTeacher, Protocol):
+    """A teacher that also says which of its notes a single frame shows: places, not speeds."""
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The places of those numbers among the N."""
+        ...
+
+
 class FreewayTeacher:
     """Crosses the road by the quickest way that no car will be on, found by dynamic programming over 50 steps.
 
