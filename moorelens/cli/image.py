@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from moorelens.cli.verbs import Verb
+from moorelens.cli.verbs import Verb, listing
 from moorelens.errors import OptionError
 
 _EXPLAIN = "moorelens.cli.image_explain"
@@ -43,9 +43,6 @@ def image(arguments: list[str]) -> int:
 
 def overview() -> str:
     """Return the page of `moorelens image --help`."""
-    heads = {name: f"{name} {method.arguments}".rstrip() for name, method in METHODS.items()}
-    width = max((len(head) for head in heads.values()), default=0) + 2
-    lines = [f"  {heads[name]:<{width}}{method.purpose}" for name, method in METHODS.items()]
     return "\n".join(
         [
             "usage: moorelens image METHOD [--model pkg.mod:factory] [--image FILE|FOLDER] [OPTIONS]",
@@ -53,7 +50,7 @@ def overview() -> str:
             "Shows what in a picture a classifier's answer depends on, and tries it out.",
             "Without --model and --image it explains bundled pictures whose cause is known.",
             "",
-            *lines,
+            *listing(METHODS),
             "",
             "Options of a method: moorelens image METHOD --help.",
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 
@@ -48,19 +48,23 @@ VERBS: dict[str, Verb] = {
 
 def overview() -> str:
     """Return the page of `moorelens --help`."""
-    heads = {name: f"{name} {verb.arguments}".rstrip() for name, verb in VERBS.items()}
-    width = max(len(head) for head in heads.values()) + 2
-    lines = [f"  {heads[name]:<{width}}{verb.purpose}" for name, verb in VERBS.items()]
     return "\n".join(
         [
             "usage: moorelens VERB [ARGUMENTS] [OPTIONS]",
             "",
             "Turns a recurrent policy into a finite-state machine that a person can read.",
             "",
-            *lines,
+            *listing(VERBS),
             "",
             "POLICY is zoo:NAME, sb3:FILE.zip, mmn:FILE, python:pkg.mod:factory or",
             "FILE.safetensors; RUN is the folder of a finished explain, demo or extract.",
             "Options of a verb: moorelens VERB --help. Version: moorelens --version.",
         ]
     )
+
+
+def listing(verbs: Mapping[str, Verb]) -> list[str]:
+    """Return a line for each of `verbs`: its name, its usual arguments and what it is for."""
+    heads = {name: f"{name} {verb.arguments}".rstrip() for name, verb in verbs.items()}
+    width = max(len(head) for head in heads.values()) + 2
+    return [f"  {heads[name]:<{width}}{verb.purpose}" for name, verb in verbs.items()]
