@@ -79,7 +79,8 @@ class _PlainTask(_Task):
     def advance(self, n: int = 1) -> None:
         self._done += n
         now = self._owner.clock()
-        if now - self._said >= max(self._owner.every_s, (now - self._began) / 10):
+        due = now - self._said >= max(self._owner.every_s, (now - self._began) / 10)
+        if due and self._done != self._total:
             self._said = now
             self._say(_position(self._done, self._total, now - self._began))
 
@@ -94,8 +95,8 @@ class _PlainTask(_Task):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         seconds = self._owner.clock() - self._began
-        inside = self._owner.told_s - self._told  # its own tasks took so long and said so: that is no news
-        if kind is None and seconds - inside >= self._owner.quiet_s:
+        rest = seconds - (self._owner.told_s - self._told)  # without tasks of its own that said how long they took
+        if kind is None and rest >= max(self._owner.quiet_s, seconds / 5):
             self._say(f"done in {duration(seconds)}")
             self._owner.told_s = self._told + seconds
         elif self._note:

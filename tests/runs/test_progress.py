@@ -88,6 +88,14 @@ def test_a_task_that_is_all_another_one_is_said_once() -> None:
     ]
 
 
+def test_the_last_unit_is_told_by_the_end_alone() -> None:
+    progress, clock, stream = plain()
+    with progress.task("play", 1) as task:
+        clock.now = 30.0
+        task.advance()
+    assert stream.getvalue() == "play: done in 30 s\n"
+
+
 def test_a_task_of_hours_does_not_fill_the_log() -> None:
     progress, clock, stream = plain()
     with progress.task("train", 36_000) as task:
