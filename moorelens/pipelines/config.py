@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from moorelens.errors import OptionError
+from moorelens.policies.config import FILE, name_of_file, placed_file
 
 Preset = Literal["quick", "standard", "thorough"]
 Device = Literal["cpu", "cuda", "auto"]
@@ -75,8 +76,8 @@ class ExplainConfig(JobConfig, frozen=True, kw_only=True, forbid_unknown_fields=
 class DemoConfig(JobConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`demo`: the whole job on a bundled policy."""
 
-    policy: str = "zoo:cartpole"
-    """Which policy to show."""
+    policy: str = ""
+    """Which policy to show; else the bundled one that plays --env, and that of Pong where no --env is given."""
     preset: Preset = "quick"
     """How much work: quick (about a minute for control tasks), standard or thorough."""
 
@@ -110,19 +111,24 @@ def budget(config: JobConfig, *, atari: bool) -> Budget:
 def default_out(verb: str, policy: str) -> str:
     """Return `runs/<verb>-<name>`, with a name made of the policy's reference that any file system can hold."""
     kind, rest = _split(policy)
-    plain = rest if kind in ("zoo", "python") else PurePath(rest.replace("\\", "/")).stem
+    plain = rest if kind in ("zoo", "python") else name_of_file(placed_file(rest.replace("\\", "/")))
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-.") or "policy"
     return f"runs/{verb}-{name}"
 
 
 def recorded(config: JobConfig) -> dict[str, Any]:
-    """Return what a manifest says of `config`: no folder, no time limit, and files by name instead of by path."""
+    """Return what a manifest says of `config`: no folder, no time limit, and files by name instead of by path.
+
+    Of a `policy.safetensors` the name of its folder stays, after which it is called.
+    """
     fields = {name: value for name, value in msgspec.to_builtins(config).items() if name not in _UNRECORDED}
     if fields["names"] is not None:
         fields["names"] = PurePath(fields["names"]).name
     kind, rest = _split(fields["policy"])
     if kind not in ("zoo", "python"):
-        fields["policy"] = f"{kind}:{PurePath(rest).name}" if kind else PurePath(rest).name
+        path = placed_file(rest)
+        named = path.name if path.name != FILE else f"{path.parent.name}/{FILE}".lstrip("/")
+        fields["policy"] = f"{kind}:{named}" if kind else named
     return fields
 
 
@@ -142,11 +148,11 @@ def found(policy: str) -> bool:
 
 
 def file_name(policy: str) -> str:
-    """Return what a policy is called that a reference names: a file's name without its ending."""
+    """Return what a policy is called that a record names, which holds no places."""
     kind, rest = _split(policy)
     if kind == "python":
         return rest.partition(":")[2]
-    return rest if kind == "zoo" else PurePath(rest).stem
+    return rest if kind == "zoo" else name_of_file(PurePath(rest))
 
 
 def _split(policy: str) -> tuple[str, str]:

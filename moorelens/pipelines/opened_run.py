@@ -89,8 +89,8 @@ def job_of(run: OpenedRun, *, policy: str | None = None, trust: bool = False, ch
     fields = {**header.config, "policy": policy or _policy_of(run, trust=trust), "names": None, "trust": trust}
     request = named_by_file(run.request, source=str(run.folder), trust=trust)
     job = open_job(msgspec.convert(fields, ExplainConfig), request=request)
-    if policy is not None:  # a file that was moved may have got another name; results bear the run's
-        job = dataclasses.replace(job, loaded=dataclasses.replace(job.loaded, name=file_name(header.config["policy"])))
+    # A file that was moved may have got another name; results bear the run's.
+    job = dataclasses.replace(job, loaded=dataclasses.replace(job.loaded, name=file_name(header.config["policy"])))
     entry = run.manifest.entry("quantise")
     settings = entry.config.get("quantise") if entry is not None else None
     if isinstance(settings, dict):  # else the hash of the quantisers that the policy brought along

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 import msgspec
@@ -10,6 +11,20 @@ from moorelens.envs.config import EnvironmentRequest
 from moorelens.errors import PolicyError
 
 FORMAT = "moorelens.policy/1"
+FILE = "policy.safetensors"  # as `moorelens train` writes it
+
+
+def placed_file(path: str) -> Path:
+    """Return the path of a file in full, with its folder's own name whatever way led there."""
+    return Path(path).parent.resolve() / Path(path).name
+
+
+def name_of_file(path: PurePath) -> str:
+    """Return what the policy in a file is called: the file without its ending, or the folder of a `policy.safetensors`.
+
+    Every training writes a file of that name, so that it says nothing.
+    """
+    return (path.parent.name if path.name == FILE else "") or path.stem
 
 
 class PolicySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,7 @@ from moorelens.envs.description import describe
 from moorelens.envs.factories import import_named
 from moorelens.errors import PolicyError
 from moorelens.policies.base import RecurrentPolicy
+from moorelens.policies.config import name_of_file, placed_file
 from moorelens.policies.mmn import read_mmn
 from moorelens.policies.native import check_finite, read_native
 from moorelens.policies.zoo.files import zoo_file
@@ -65,7 +66,7 @@ def _zoo(name: str, request: EnvironmentRequest | None) -> LoadedPolicy:
 def _native(path: str, request: EnvironmentRequest | None, *, trust: bool) -> LoadedPolicy:
     policy, header = read_native(Path(path))
     request = request or named_by_file(header.request, source=path, trust=trust)
-    return LoadedPolicy(policy=policy, request=request, name=Path(path).stem, card=header.card)
+    return LoadedPolicy(policy=policy, request=request, name=name_of_file(placed_file(path)), card=header.card)
 
 
 def _mmn(path: str, request: EnvironmentRequest | None) -> LoadedPolicy:

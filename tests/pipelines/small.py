@@ -78,7 +78,7 @@ def quantised(job: Job, *, seed: int = 0) -> Job:
 
 def job_on(folder: Path, policy: GRUPolicy | LSTMPolicy, request: EnvironmentRequest, **options: Any) -> Job:
     """Write a native policy into `folder` and return the job on it, to be run in `folder/run`."""
-    file = folder / "policy.safetensors"
+    file = folder / "small.safetensors"
     file.write_bytes(write_native(policy, request))
     sizes: dict[str, Any] = {"episodes": 3, "held_out": 2, "preset": "quick", "trust": True}
     given = {"out": str(folder / "run"), **sizes, **options}

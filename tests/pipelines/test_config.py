@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from moorelens.errors import OptionError
-from moorelens.pipelines.config import Budget, DemoConfig, ExplainConfig, budget, default_out, recorded
+from moorelens.pipelines.config import Budget, DemoConfig, ExplainConfig, budget, default_out, file_name, recorded
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,9 @@ def test_options_replace_numbers_of_the_preset() -> None:
         ("mmn:C:\\models\\a b.p", "runs/explain-a-b"),
         ("sb3:best_model.zip", "runs/explain-best_model"),
         ("python:pkg.mod:make", "runs/explain-pkg.mod-make"),
-        ("runs/train/policy.safetensors", "runs/explain-policy"),
+        ("runs/train-E-0/policy.safetensors", "runs/explain-train-E-0"),
+        ("runs/train-E-0/best.safetensors", "runs/explain-best"),
+        ("/policy.safetensors", "runs/explain-policy"),
         ("mmn:..", "runs/explain-policy"),
     ],
 )
@@ -79,6 +82,18 @@ def test_what_is_recorded_says_what_and_not_where() -> None:
     assert "/" not in str(recorded(here))
     assert recorded(ExplainConfig(policy="/home/a/p.safetensors"))["policy"] == "p.safetensors"
     assert recorded(ExplainConfig(policy="python:a.b:c"))["policy"] == "python:a.b:c"
+
+
+def test_a_trained_policy_is_called_after_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every training writes a policy.safetensors."""
+    (tmp_path / "train-E-0/x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "train-E-0")
+    for place in (".", str(tmp_path / "train-E-0"), "../train-E-0", "x/.."):
+        policy = f"{place}/policy.safetensors"
+        found = recorded(ExplainConfig(policy=policy))["policy"]
+        assert found == "train-E-0/policy.safetensors"
+        assert file_name(found) == "train-E-0"
+    assert file_name("policy.safetensors") == "policy", "as older runs recorded it"
 
 
 @pytest.mark.parametrize("config", [ExplainConfig(policy="zoo:x", sticky=0.25, env_kwargs={"a": [1]}), DemoConfig()])

@@ -16,9 +16,11 @@ from moorelens.envs.config import EnvironmentRequest
 from moorelens.errors import OptionError
 from moorelens.fsm.seeds import Role, episode_seeds
 from moorelens.pipelines import job as jobs
-from moorelens.pipelines.config import ExplainConfig
+from moorelens.pipelines.config import ExplainConfig, file_name
 from moorelens.pipelines.job import Job, open_job
+from moorelens.pipelines.summarise import reference_of
 from moorelens.policies.native import write_native
+from moorelens.policies.zoo.files import zoo_file
 from moorelens.runs.manifest import Manifest, encode_manifest
 from tests.pipelines import small
 
@@ -134,3 +136,15 @@ def test_the_manifest_says_what_and_not_where(plain: Job, tmp_path: Path) -> Non
     assert header.identity.keys() == {"policy", "environment"}
     assert header.seeds == {role: list(plain.seeds(role)) for role in ("fit", "selection", "held_out")}
     assert json.loads(header.identity["environment"]) == msgspec.to_builtins(plain.request)
+
+
+def test_a_trained_policy_is_called_after_its_folder(tmp_path: Path) -> None:
+    """Every training writes a policy.safetensors, and ten reports on a "policy" cannot be told apart."""
+    folder = tmp_path / "train-CartPole-v1-0"
+    folder.mkdir()
+    (folder / "policy.safetensors").write_bytes(zoo_file("cartpole").read_bytes())
+    job = open_job(ExplainConfig(policy=str(folder / "policy.safetensors")))
+    assert job.loaded.name == reference_of(job) == folder.name
+    recorded = job.header("explain").config["policy"]
+    assert recorded == "train-CartPole-v1-0/policy.safetensors"
+    assert file_name(recorded) == folder.name
