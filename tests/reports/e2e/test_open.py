@@ -47,14 +47,15 @@ def browser() -> Iterator[Any]:
 class Visit:
     """A page opened from disk, with what it complained about and what it asked for."""
 
-    def __init__(self, browser: Any, data: ReportData, folder: Path, **options: Any) -> None:
+    def __init__(self, browser: Any, shown: ReportData | bytes, folder: Path, **options: Any) -> None:
         file = folder / "report.html"
-        file.write_bytes(render_html(data))
+        file.write_bytes(shown if isinstance(shown, bytes) else render_html(shown))
         self.page = browser.new_context(**options).new_page()
         self.complaints: list[str] = []
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri())
 
@@ -66,6 +67,19 @@ class Visit:
         outside = [url for url in self.requests if not url.startswith(("file:", "data:"))]
         return not self.complaints and not outside
 
+    def opens(self, width: int) -> bool:
+        """Say whether the page needs no sideways scroll, asks for nothing and complains of nothing."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth") <= width) and self.quiet()
+
+    def barriers(self) -> str:
+        """Return what axe finds that keeps somebody out; empty where there is nothing."""
+        try:
+            from axe_playwright_python.sync_playwright import Axe
+        except ImportError:
+            missing("axe is not installed: pip install axe-playwright-python")
+        found = Axe().run(self.page)
+        return str(found.generate_report()) if found.violations_count else ""
+
 
 @pytest.mark.parametrize("name", ["cart_pole", "pong", "hostile"])
 @pytest.mark.parametrize("width", [390, 1300])
@@ -73,8 +87,7 @@ def test_it_opens_without_a_complaint_a_request_or_a_sideways_scroll(
     browser: Any, request: pytest.FixtureRequest, tmp_path: Path, name: str, width: int
 ) -> None:
     visit = Visit(browser, request.getfixturevalue(name), tmp_path, viewport={"width": width, "height": 900})
-    assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
-    assert visit.quiet(), (visit.complaints, visit.requests)
+    assert visit.opens(width), (visit.complaints, visit.requests)
 
 
 def test_the_slider_stays_in_its_column_on_a_phone(browser: Any, cart_pole: ReportData, tmp_path: Path) -> None:
@@ -108,56 +121,34 @@ def test_a_report_of_the_gallery_opens_and_plays(browser: Any, path: Path) -> No
 def test_axe_finds_no_barrier(
     browser: Any, request: pytest.FixtureRequest, tmp_path: Path, name: str, scheme: str
 ) -> None:
-    try:
-        from axe_playwright_python.sync_playwright import Axe
-    except ImportError:
-        missing("axe is not installed: pip install axe-playwright-python")
     data = request.getfixturevalue(name)
     visit = Visit(browser, data, tmp_path, bypass_csp=True, color_scheme=scheme)
     decision = data.decisions[0]
     visit.page.locator(f"#{decision.node}").dispatch_event("click")
     visit.page.locator("[data-play=next]").click()
-    found = Axe().run(visit.page)
-    assert found.violations_count == 0, found.generate_report()
+    assert not visit.barriers()
 
 
 def test_axe_finds_no_barrier_in_a_comparison(
     browser: Any, cart_pole: ReportData, pong: ReportData, tmp_path: Path
 ) -> None:
-    try:
-        from axe_playwright_python.sync_playwright import Axe
-    except ImportError:
-        missing("axe is not installed: pip install axe-playwright-python")
-    file = tmp_path / "both.html"
-    file.write_bytes(render_comparison(cart_pole, pong))
-    page = browser.new_context(bypass_csp=True, viewport={"width": 390, "height": 900}).new_page()
-    page.goto(file.as_uri())
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    both = render_comparison(cart_pole, pong)
+    visit = Visit(browser, both, tmp_path, bypass_csp=True, viewport={"width": 390, "height": 900})
+    assert not visit.barriers()
+    assert visit.opens(390)
 
 
 def test_a_training_report_opens_on_a_phone_without_a_barrier(
     browser: Any, cart_pole: ReportData, tmp_path: Path
 ) -> None:
-    try:
-        from axe_playwright_python.sync_playwright import Axe
-    except ImportError:
-        missing("axe is not installed: pip install axe-playwright-python")
     stages = [
         Stage(growth=Growth(steps=100 * place, states=place, symbols=2, policy=9.0, machine=8.0), svg=view.svg)
         for place, view in enumerate(cart_pole.views, start=1)
     ]
-    file = tmp_path / "growth.html"
-    file.write_bytes(render_growth(stages, policy="PPO", env="CartPole-v1", settings=""))
-    page = browser.new_context(bypass_csp=True, viewport={"width": 390, "height": 900}).new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.goto(file.as_uri())
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    assert not complaints
+    page = render_growth(stages, policy="PPO", env="CartPole-v1", settings="")
+    visit = Visit(browser, page, tmp_path, bypass_csp=True, viewport={"width": 390, "height": 900})
+    assert not visit.barriers()
+    assert visit.opens(390)
 
 
 def test_a_state_answers_mouse_and_keyboard(browser: Any, cart_pole: ReportData, tmp_path: Path) -> None:
