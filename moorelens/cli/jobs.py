@@ -43,8 +43,9 @@ def demo(arguments: list[str]) -> int:
     description = "The whole job on a bundled policy; nothing is bundled but its weights."
     config, output = parse(DemoConfig, arguments, verb="demo", description=description)
     from moorelens.pipelines.demo import run_demo
+    from moorelens.pipelines.zoo import demonstrated
 
-    return _job(run_demo, _with_out("demo", config), output)
+    return _job(run_demo, _with_out("demo", demonstrated(config)), output)
 
 
 def _with_out(verb: str, config: C) -> C:

@@ -6,10 +6,11 @@ from moorelens.pipelines.config import DemoConfig
 from moorelens.pipelines.explain import explain_stages, run_job
 from moorelens.pipelines.job import open_job
 from moorelens.pipelines.outcome import RunResult
+from moorelens.pipelines.zoo import demonstrated
 from moorelens.runs.progress import Progress
 
 
 def run_demo(config: DemoConfig, *, progress: Progress | None = None) -> RunResult:
-    """Explain the bundled policy `config.policy`; raises what `run_explain` raises."""
-    job = open_job(config)
+    """Explain a bundled policy (`demonstrated`); raises what `run_explain` raises."""
+    job = open_job(demonstrated(config))
     return run_job(job, "demo", explain_stages(job), progress=progress)

@@ -7,8 +7,12 @@ from typing import Any
 
 import msgspec
 
+from moorelens.errors import OptionError
+from moorelens.pipelines.config import DemoConfig
 from moorelens.policies.training.card import Card, decode_card
 from moorelens.policies.zoo.files import card_file, zoo_names
+
+_DEMO = "ALE/Pong-v5"
 
 
 def list_zoo() -> list[dict[str, Any]]:
@@ -19,6 +23,23 @@ def list_zoo() -> list[dict[str, Any]]:
 def show(name: str) -> Card:
     """Return the card of an entry; raises `PolicyError` for a name that is not bundled."""
     return decode_card(card_file(name).read_bytes())
+
+
+def demonstrated(config: DemoConfig) -> DemoConfig:
+    """Return `config` with the policy that the demo explains: the named one, that of `--env`, or Pong's.
+
+    Raises `OptionError` for an environment that no bundled policy plays.
+    """
+    if config.policy:
+        return config
+    playing = {show(name).env: name for name in reversed(zoo_names())}
+    env = config.env or _DEMO
+    if env not in playing:
+        raise OptionError(
+            f"The demo explains a bundled policy and --env {env} has none: choose one of {', '.join(sorted(playing))}, "
+            "or explain a policy of your own with `moorelens explain`."
+        )
+    return msgspec.structs.replace(config, policy=f"zoo:{playing[env]}")
 
 
 def zoo_row(card: Card) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def words(verb: str, *options: str) -> list[str]:
-    return [verb, *([] if verb == "demo" else ["zoo:cartpole"]), *options]
+    return [verb, *(["--policy", "zoo:cartpole"] if verb == "demo" else ["zoo:cartpole"]), *options]
 
 
 def test_options_reach_the_pipeline_as_one_config(
@@ -87,6 +87,31 @@ def test_options_reach_the_pipeline_as_one_config(
     }
     assert config == kind(policy="zoo:cartpole", env_kwargs={"a": [1]}, out="o", names="n.json", **expected)
     assert isinstance(progress, PlainProgress)
+
+
+@pytest.mark.parametrize(
+    ("options", "policy"),
+    [
+        ((), "zoo:pong"),
+        (("--env", "CartPole-v1"), "zoo:cartpole"),
+        (("--env", "ALE/Freeway-v5"), "zoo:freeway"),
+        (("--env", "moorelens/Tomita3-v0"), "zoo:tomita3"),
+        (("--policy", "zoo:acrobot"), "zoo:acrobot"),
+    ],
+)
+def test_the_demo_shows_the_bundled_policy_of_an_environment(
+    options: tuple[str, ...], policy: str, place: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pipeline = place("demo")
+    run(capsys, "demo", *options)
+    ((config, _),) = pipeline.calls
+    assert (config.policy, config.out) == (policy, f"runs/demo-{policy.removeprefix('zoo:')}")
+
+
+def test_an_environment_that_nobody_bundled_plays_has_no_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(run(capsys, "demo", "--env", "MountainCar-v0")).startswith(
+        "moorelens: The demo explains a bundled policy and --env MountainCar-v0 has none: choose one of ALE/Bowling-v5,"
+    )
 
 
 def test_results_go_to_stdout_and_messages_to_stderr(verb: str, place: Any, capsys: pytest.CaptureFixture[str]) -> None:
