@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moorelens.cli.printing import plain
-from moorelens.fsm.automata import from_edges
-from moorelens.fsm.automata.exchange.dot import to_dot
+from moorelens.fsm.automata import to_dot, to_graphml, to_kiss2, to_mermaid, to_prism
+from moorelens.fsm.automata.build import from_edges
 from moorelens.fsm.automata.machine import MooreMachine
 from moorelens.fsm.automata.notebook import table
 from moorelens.fsm.drawing import draw_machine
@@ -66,7 +66,8 @@ def machine() -> MooreMachine:
 
 def test_drawings_and_graphs() -> None:
     assert harmless(draw_machine(machine()).dot)
-    assert harmless(to_dot(machine()))
+    for export in (to_dot, to_mermaid, to_graphml, to_kiss2, to_prism):
+        assert harmless(export(machine()))  # type: ignore[operator]
     assert harmless(table(machine()))
 
 

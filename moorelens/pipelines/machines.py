@@ -33,6 +33,7 @@ from moorelens.policies.players import PolicyPlayer
 from moorelens.runs.arrays import decode_arrays, encode_arrays
 from moorelens.runs.hashing import digest
 from moorelens.runs.stages import Stage, StageContext
+from moorelens.text import one_line
 
 QUANTISER, QUANTISE_REPORT = "quantiser.safetensors", "quantise.json"
 ROLLOUTS, TRACES, TRACE_CSV = "rollouts.npz", "traces.npz", "trace.csv"
@@ -238,7 +239,7 @@ def trace_table(played: Rollouts, traces: Traces, machine: MooreMachine) -> byte
         for row in range(first, end):
             value = "" if np.isnan(values[row]) else f"{values[row]:.6g}"
             state = int(traces.states[row])
-            action = machine.action_names[int(traces.actions[row])]
+            action = one_line(machine.action_names[int(traces.actions[row])])
             reward = f"{played.rewards[row]:.6g}"
             writer.writerow(
                 [episode, row - first, int(traces.symbols[row]), state, action, reward, value, int(before in deciding)]

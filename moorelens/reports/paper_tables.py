@@ -160,8 +160,8 @@ def text(words: str) -> str:
 def _rows(head: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(head)
-    writer.writerows(rows)
+    for row in (head, *rows):
+        writer.writerow([printable(cell) if isinstance(cell, str) else cell for cell in row])
     return buffer.getvalue().encode()
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moorelens.errors import InvariantError
+from moorelens.text import printable
 
 _NAMESPACE = "{http://www.w3.org/2000/svg}"
 _ELEMENTS = frozenset(
@@ -77,7 +78,7 @@ def _rebuilt(element: ET.Element, *, labels: Mapping[str, str], font: str | None
         clean.attrib.pop("id", None)
     label = labels.get(element.get("id", ""))
     if label is not None:
-        clean.attrib |= {"tabindex": "0", "role": "button", "aria-label": label}
+        clean.attrib |= {"tabindex": "0", "role": "button", "aria-label": printable(label)}
     titled = bool(_TITLED & set(element.get("class", "").split()))
     for child in element:
         # Comments and processing instructions have no string tag; Graphviz titles name its internal ids.
