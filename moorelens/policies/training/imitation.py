@@ -14,16 +14,15 @@ from stable_baselines3.common.utils import get_device
 from torch import Tensor
 from torch.nn import functional
 
-from moorelens.envs.config import EnvironmentRequest
 from moorelens.envs.description import describe
 from moorelens.envs.playing import play
-from moorelens.envs.workers import AtariBatch
 from moorelens.errors import OptionError
 from moorelens.policies.base import to_input
 from moorelens.policies.config import Architecture
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy, build_network, initialise
 from moorelens.policies.players import PolicyPlayer
 from moorelens.policies.training import checkpoint
+from moorelens.policies.training.collector import Collector
 from moorelens.policies.training.config import (
     TrainConfig,
     defaults_for,
@@ -33,61 +32,11 @@ from moorelens.policies.training.config import (
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy, SequenceCell
 from moorelens.policies.training.segments import Segments, Step
 from moorelens.policies.training.start import begin_with
-from moorelens.policies.training.teachers import RamTeacher, ShowingTeacher, TellingTeacher, ram_teacher
+from moorelens.policies.training.teachers import RamTeacher, ShowingTeacher, ram_teacher
 from moorelens.policies.training.telling import Telling, telling_tensors
-from moorelens.policies.training.views import PAST
 
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
-
-
-class Collector:
-    """Games played side by side without end, each new one on the next seed."""
-
-    def __init__(
-        self, request: EnvironmentRequest, teacher: RamTeacher, games: int, first_seed: int, *, plain: int
-    ) -> None:
-        """Start the games, every `plain`-th without sticky actions (0: none)."""
-        self._teacher, self.next_seed = teacher, first_seed + games
-        self._batch = AtariBatch(request, range(first_seed, first_seed + games))
-        self.rows = np.arange(games, dtype=np.intp)
-        without = msgspec.structs.replace(request, sticky=0.0)
-        self._requests = [without if plain and row % plain == plain - 1 else request for row in range(games)]
-        self.observations = self._batch.reset()
-        for row in range(plain - 1, games, plain) if plain else ():
-            self.observations[row] = self._batch.restart(row, first_seed + row, request=without)
-        self.rams = np.repeat(self._batch.rams(self.rows)[:, None], PAST, axis=1)
-        self.actions = np.zeros((games, PAST - 1), dtype=np.intp)
-        self.starts = np.ones(games, dtype=np.float32)
-        self.returns: list[float] = []
-        self._sums = np.zeros(games)
-
-    def label(self) -> Array:
-        """Return what the teacher thinks of each action now, (games, A)."""
-        return self._teacher.choose(self.rams, self.actions)
-
-    def notes(self) -> Array:
-        """Return what the teacher notes now, (games, N): nothing, where it is one that only chooses."""
-        if isinstance(self._teacher, TellingTeacher):
-            return self._teacher.tell(self.rams, self.actions)
-        return np.zeros((len(self.rams), 0), dtype=np.float32)
-
-    def step(self, actions: Rows) -> None:
-        """Take one action in every game and start a new game where one ended."""
-        step = self._batch.step(self.rows, actions)
-        self.observations = step.observations
-        self.rams = np.concatenate([self._batch.rams(self.rows)[:, None], self.rams[:, :-1]], axis=1)
-        self.actions = np.concatenate([actions[:, None], self.actions[:, :-1]], axis=1)
-        self._sums += step.rewards
-        ended = step.terminated | step.truncated
-        for row in self.rows[ended]:
-            self.returns.append(float(self._sums[row]))
-            self._sums[row] = 0.0
-            self.observations[row] = self._batch.restart(int(row), self.next_seed, request=self._requests[row])
-            self.next_seed += 1
-            self.rams[row] = self._batch.rams(self.rows[row : row + 1])
-            self.actions[row] = 0
-        self.starts = ended.astype(np.float32)
 
 
 def see_contrast(network: GRUPolicy | LSTMPolicy, *, gain: float = 3.0) -> None:
@@ -143,7 +92,8 @@ class Imitator:
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         # The policy is the running mean of the weights: its greedy choices do not jump from update to update.
         self._mean = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self.updates, self._looking = 0, settings.settle > 0
+        self.updates = 0
+        self._settled: GRUPolicy | LSTMPolicy | None = None  # plays once the feature net stays as it is
         self._rng = np.random.default_rng([config.seed, 7])
         self.collector = self._collector(1_000_000 * (config.seed + 1))
         noted = self.collector.notes().shape[1] if settings.notes else 0
@@ -165,6 +115,10 @@ class Imitator:
         self.best: tuple[float, ...] | None = None
         self.best_policy: GRUPolicy | LSTMPolicy | None = None
         self.agreement = self.loss = float("nan")
+
+    @property
+    def _looking(self) -> bool:
+        return self.settings.settle > 0 and self._settled is None
 
     @property
     def finished(self) -> bool:
@@ -246,8 +200,6 @@ class Imitator:
         checkpoint.restore_optimiser(self.optimiser, tensors)
         if self._telling is not None:
             self._telling.load_state_dict(checkpoint.under(tensors, "telling/"))
-        mean = checkpoint.under(tensors, "mean/")
-        self._mean, self.updates = {name: tensor.to(self.device) for name, tensor in mean.items()}, facts.updates
         self.steps, self.seconds, self.curve, self.best = facts.steps, facts.seconds, list(facts.curve), facts.best
         if self.best is not None:
             self.best_policy = self.policy()
@@ -256,6 +208,8 @@ class Imitator:
         self.collector = self._collector(facts.next_seed)
         self._hidden = self.network.initial_state(self.settings.games)
         self._settle_in_time()
+        mean = checkpoint.under(tensors, "mean/")
+        self._mean, self.updates = {name: tensor.to(self.device) for name, tensor in mean.items()}, facts.updates
 
     def close(self) -> None:
         """Let go of the log; the games are in this process."""
@@ -284,17 +238,22 @@ class Imitator:
     def _collect(self) -> None:
         games, guided_steps = self.collector, self._guided * self.total
         share = max(1.0 - self.steps / guided_steps, 0.0) if guided_steps else 0.0
+        # Once updates are many, the games are played by the mean of the weights, which is what will be judged.
+        if self._settled is not None:
+            self._settled.load_state_dict(self._mean)
+        player = self._settled or self.network
         states = self._hidden.cpu().numpy().copy()
         steps: list[Step] = []
         for _ in range(self.settings.length):
             wanted, notes = games.label(), games.notes()[:, : self.segments.notes.shape[2]]
             with torch.no_grad():
                 keep = torch.from_numpy(1.0 - games.starts)[:, None].to(self.device)
-                features = self.network.features(to_input(games.observations).to(self.device))
-                self._hidden = self.network.core(features, keep * self._hidden)
-                chosen = self.network.heads(self._hidden)[0].argmax(dim=1).cpu().numpy()
+                features = player.features(to_input(games.observations).to(self.device))
+                self._hidden = player.core(features, keep * self._hidden)
+                chosen = player.heads(self._hidden)[0].argmax(dim=1).cpu().numpy()
             kept = features.cpu().numpy()[:, : self.segments.features.shape[2]]
-            steps.append(Step(games.observations, wanted, notes, kept, games.starts))
+            frames = None if self._settled is not None else games.observations
+            steps.append(Step(frames, wanted, notes, kept, games.starts))
             guided = self._rng.random(len(chosen)) < share
             games.step(np.where(guided, wanted.argmax(axis=1), chosen).astype(np.intp))
         self.segments.add(steps, states)
@@ -326,7 +285,8 @@ class Imitator:
             for slot in range(self.segments.held):
                 seen = self.network.features(to_input(self.segments.frames[slot]).to(self.device))
                 self.segments.features[slot] = seen.cpu().numpy()
-        self._looking, self.agreement, self.loss = False, float("nan"), float("nan")
+        self._settled = type(self.network)(self.network.spec, self.network.architecture).to(self.device)
+        self.updates, self.agreement, self.loss = 0, float("nan"), float("nan")
 
     def _seen(self, slots: Rows) -> Tensor:
         """Return the features (B T, F) of segments."""
