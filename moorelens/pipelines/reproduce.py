@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from moorelens.errors import RunFolderError
 from moorelens.pipelines.reproduce_config import ReproduceConfig
 from moorelens.pipelines.reproduce_memory import MemoryRow, make_memory_row
 from moorelens.pipelines.reproduce_output import ROWS_JSON, table_files
-from moorelens.pipelines.reproduce_played import PlayedRow, make_played_row
+from moorelens.pipelines.reproduce_played import PlayedRows, make_played_rows
 from moorelens.pipelines.reproduce_replica import make_replica
 from moorelens.pipelines.reproduce_tables import PublishedRow, select_rows
 from moorelens.runs.atomic import storage_errors, write_atomic
@@ -41,27 +42,28 @@ def run_reproduce(config: ReproduceConfig, *, progress: Progress | None = None) 
     rows = select_rows(config.table, config.rows)
     folder = Path(config.out or default_folder(config.table))
     _claim(folder, config)
-    tasks = [_task(row, config, folder, seed) for row in rows for seed in config.seeds]
-    made: list[Row] = []
+    tasks = _tasks(rows, config, folder)
+    made: dict[tuple[str, int], Row] = {}
     with (
-        (progress or NullProgress()).task(f"reproducing {config.table}", total=len(tasks)) as bar,
+        (progress or NullProgress()).task(f"reproducing {config.table}", total=len(rows) * len(config.seeds)) as bar,
         open_executor(min(config.workers, len(tasks))) as executor,
     ):
-        for task, found in zip(tasks, executor.map(make_row, tasks), strict=True):
-            made.append(found)
-            bar.advance()
-            bar.note(_note(task, found))
-    finished, exact = _rows(rows, made, len(config.seeds))
+        for task, found in zip(tasks, executor.map(make_rows, tasks), strict=True):
+            for row, blocks in zip(task.rows, found, strict=True):
+                made[row.key, task.seed] = blocks
+                bar.advance()
+                bar.note(_note(row, blocks))
+    finished, exact = _rows(rows, [[made[row.key, seed] for seed in config.seeds] for row in rows])
     for name, data in table_files(config.table, finished, exact).items():
         write_atomic(folder / name, data)
     return Reproduction(folder=folder, rows=finished, exact=exact)
 
 
-def make_row(task: MemoryRow | PlayedRow) -> Row:
-    """Make one row in this process."""
+def make_rows(task: MemoryRow | PlayedRows) -> list[Row]:
+    """Make the rows of one task in this process."""
     if isinstance(task, MemoryRow):
-        return make_memory_row(task) | {"ours_published": make_replica(task)}
-    return make_played_row(task)
+        return [make_memory_row(task) | {"ours_published": make_replica(task)}]
+    return make_played_rows(task)
 
 
 def default_folder(table: str) -> str:
@@ -69,22 +71,35 @@ def default_folder(table: str) -> str:
     return f"runs/reproduce-{table}"
 
 
-def _task(row: PublishedRow, config: ReproduceConfig, folder: Path, seed: int) -> MemoryRow | PlayedRow:
-    out = str(folder)
-    if row.policy is None:
-        return MemoryRow(
-            row=row, out=out, seed=seed, restarts=config.restarts, held_out=config.held_out, force=config.force
-        )
-    return PlayedRow(row=row, out=out, seed=seed, held_out=config.held_out, preset=config.preset, force=config.force)
+def _tasks(rows: Sequence[PublishedRow], config: ReproduceConfig, folder: Path) -> list[MemoryRow | PlayedRows]:
+    """Return what can be made at the same time: each row that learns by itself, and all rows of one policy together."""
+    tasks: list[MemoryRow | PlayedRows] = []
+    for policy, alike in itertools.groupby(rows, key=lambda row: row.policy):
+        group = tuple(alike)
+        for seed in config.seeds:
+            if policy is None:
+                tasks += [_memory_row(row, config, folder, seed) for row in group]
+            else:
+                tasks.append(_played_rows(group, config, folder, seed))
+    return tasks
 
 
-def _rows(
-    rows: Sequence[PublishedRow], made: Sequence[Row], seeds: int
-) -> tuple[list[Row], dict[str, tuple[int, int]]]:
+def _memory_row(row: PublishedRow, config: ReproduceConfig, folder: Path, seed: int) -> MemoryRow:
+    return MemoryRow(
+        row=row, out=str(folder), seed=seed, restarts=config.restarts, held_out=config.held_out, force=config.force
+    )
+
+
+def _played_rows(rows: tuple[PublishedRow, ...], config: ReproduceConfig, folder: Path, seed: int) -> PlayedRows:
+    return PlayedRows(
+        rows=rows, out=str(folder), seed=seed, held_out=config.held_out, preset=config.preset, force=config.force
+    )
+
+
+def _rows(rows: Sequence[PublishedRow], made: Sequence[Sequence[Row]]) -> tuple[list[Row], dict[str, tuple[int, int]]]:
     """Return one row a published cell, of the first seed, and how many of its seeds came out exact."""
     finished, exact = [], {}
-    for position, row in enumerate(rows):
-        found = made[seeds * position : seeds * (position + 1)]
+    for row, found in zip(rows, made, strict=True):
         first = found[0]
         finished.append(
             {
@@ -104,11 +119,9 @@ def _rows(
     return finished, exact
 
 
-def _note(task: MemoryRow | PlayedRow, found: Row) -> str:
+def _note(row: PublishedRow, found: Row) -> str:
     ours = found["ours"]
-    return (
-        f"{task.row.key}: {ours['states']} states, score {ours['score']:.4g}" if ours else f"{task.row.key}: no policy"
-    )
+    return f"{row.key}: {ours['states']} states, score {ours['score']:.4g}" if ours else f"{row.key}: no policy"
 
 
 def _claim(folder: Path, config: ReproduceConfig) -> None:
@@ -128,4 +141,4 @@ def _claim(folder: Path, config: ReproduceConfig) -> None:
     write_atomic(mark, wanted)
 
 
-__all__ = ["ROWS_JSON", "Reproduction", "default_folder", "make_row", "run_reproduce"]
+__all__ = ["ROWS_JSON", "Reproduction", "default_folder", "make_rows", "run_reproduce"]

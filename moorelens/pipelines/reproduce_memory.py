@@ -50,6 +50,11 @@ class MemoryRow(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int
     force: bool = False
 
+    @property
+    def rows(self) -> tuple[PublishedRow, ...]:
+        """The one row, as a task of several says it."""
+        return (self.row,)
+
 
 def make_memory_row(task: MemoryRow, *, progress: Progress | None = None) -> dict[str, Any]:
     """Make one row and return its block `ours` with `equivalent` and `restarts`; what is there already is kept.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +16,53 @@ from moorelens.pipelines.job import open_job
 from moorelens.pipelines.reproduce_tables import PublishedRow
 from moorelens.policies.zoo.files import zoo_names
 from moorelens.reports.summary import RunSummary
+from moorelens.runs.atomic import storage_errors
 from moorelens.runs.progress import Progress
 
 
-class PlayedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What is made of one row: where, with which seed, on how many held-out games, and how much work."""
+class PlayedRows(msgspec.Struct, frozen=True, kw_only=True):
+    """What is made of the rows of one policy: where, with which seed, on how many held-out games, how much work."""
 
-    row: PublishedRow
+    rows: tuple[PublishedRow, ...]
     out: str
     seed: int
     held_out: int
     preset: Preset
     force: bool = False
 
+    def folder(self, row: PublishedRow) -> Path:
+        """Where the run of a row lies."""
+        name = row.key if self.seed == 0 else f"{row.key}-seed{self.seed}"
+        return Path(self.out) / "rows" / name
 
-def make_played_row(task: PlayedRow, *, progress: Progress | None = None) -> dict[str, Any]:
-    """Explain the row's policy into its run folder and return the row's blocks.
+
+def make_played_rows(task: PlayedRows, *, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """Explain the rows' policy into a run folder a row and return the rows' blocks.
 
     `ours` speaks of the folded machine on held-out seeds, `ours_published` of the same machine in the one game of the
     published protocol, None where the seed matters. A row whose policy is not bundled has neither.
     """
-    policy = task.row.policy
+    return [_made(task, position, progress) for position in range(len(task.rows))]
+
+
+def _made(task: PlayedRows, position: int, progress: Progress | None) -> dict[str, Any]:
+    row = task.rows[position]
+    policy = row.policy
     assert policy is not None
     if policy.removeprefix("zoo:") not in zoo_names():
         return {"ours": None, "ours_published": None, "equivalent": None, "restarts": 0}
-    name = task.row.key if task.seed == 0 else f"{task.row.key}-seed{task.seed}"
+    folder, force = task.folder(row), task.force
     config = ExplainConfig(
-        policy=policy,
-        out=str(Path(task.out) / "rows" / name),
-        seed=task.seed,
-        held_out=task.held_out,
-        preset=task.preset,
-        force=task.force,
+        policy=policy, out=str(folder), seed=task.seed, held_out=task.held_out, preset=task.preset, force=force
     )
     job = open_job(config)
-    job = dataclasses.replace(job, quantise=up_to_published_size(job.quantise, task.row.digits))
+    settings = [up_to_published_size(job.quantise, other.digits) for other in task.rows[: position + 1]]
+    alike = (k for k in range(position) if _same_search(task.folder(task.rows[k]), settings[k], settings[position]))
+    twin = next(alike, position)
+    if twin != position and (force or not (folder / "summary.json").is_file()):
+        _copy(task.folder(task.rows[twin]), folder)
+        job = dataclasses.replace(job, config=msgspec.structs.replace(config, force=False))
+    job = dataclasses.replace(job, quantise=settings[twin])
     summary = run_job(job, "explain", explain_stages(job), progress=progress).summary
     assert summary is not None
     published = summary.returns_published.folded
@@ -59,6 +72,26 @@ def make_played_row(task: PlayedRow, *, progress: Progress | None = None) -> dic
         "equivalent": None,
         "restarts": 0,
     }
+
+
+def _same_search(folder: Path, theirs: QuantiseConfig, ours: QuantiseConfig) -> bool:
+    """Return whether the search of a finished run, told `theirs`, ended before it did anything that `ours` would not.
+
+    Then both rows are the same run, said to be the earlier one's.
+    """
+    found = msgspec.json.decode((folder / "quantise.json").read_bytes())
+    tried = theirs.sizes[: theirs.sizes.index(tuple(found["size"])) + 1]
+    return bool(found["chosen"]["kept"]) and ours.sizes[: len(tried)] == tried and not ours.search_all
+
+
+def _copy(finished: Path, folder: Path) -> None:
+    """Put a copy of a finished run where another row's belongs; the job then finds everything made."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    with storage_errors(folder):
+        for stale in (partial, folder):
+            shutil.rmtree(stale, ignore_errors=True)
+        shutil.copytree(finished, partial)
+        partial.rename(folder)
 
 
 def up_to_published_size(settings: QuantiseConfig, digits: tuple[int, int]) -> QuantiseConfig:

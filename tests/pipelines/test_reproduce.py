@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,17 +14,19 @@ import torch
 from moorelens.errors import OptionError, RunFolderError
 from moorelens.fsm.automata.exchange.machine_json import decode_machine
 from moorelens.fsm.config import QuantiseConfig
+from moorelens.pipelines import presets
 from moorelens.pipelines.explain import run_job
 from moorelens.pipelines.reproduce import run_reproduce
 from moorelens.pipelines.reproduce_config import ReproduceConfig
 from moorelens.pipelines.reproduce_memory import MemoryRow, lesson_of, row_job, row_stages, score_stage
 from moorelens.pipelines.reproduce_output import table_files
-from moorelens.pipelines.reproduce_played import up_to_published_size
+from moorelens.pipelines.reproduce_played import _same_search, up_to_published_size
 from moorelens.pipelines.reproduce_replica import replica_lesson
 from moorelens.pipelines.reproduce_tables import ROWS, select_rows
 from moorelens.pipelines.run_config import VerifyConfig
 from moorelens.pipelines.verify import run_verify
 from moorelens.policies.native import read_native, write_native
+from tests.runs.toy import tree
 
 KEYS = ["name", "setting", "published", "ours", "ours_published", "true_states", "equivalent", "restarts"]
 
@@ -154,3 +157,58 @@ def test_rows_of_games_try_small_codes_first_and_the_published_size_last() -> No
     assert up_to_published_size(quick, (64, 100)).sizes == ((2, 4), (8, 12), (64, 100))
     assert up_to_published_size(quick, (8, 8)).sizes == ((2, 4), (8, 8))
     assert up_to_published_size(quick, (8, 12)).sizes == ((2, 4), (8, 12))
+
+
+@pytest.fixture
+def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A quick preset that takes seconds, and whose first size keeps half of the return, which is enough here."""
+    short = {
+        "sizes": ((2, 4), (8, 12)),
+        "rounds": 16,
+        "passes": 4,
+        "learning_rate": 2e-3,
+        "patience": 1,
+        "tolerance": 0.5,
+    }
+    monkeypatch.setitem(presets._CONTROL, "quick", short | {"selection_episodes": 4, "restarts": 0})
+
+
+def test_rows_of_one_policy_that_search_alike_share_one_run(short_search: None, tmp_path: Path) -> None:
+    wanted = ReproduceConfig(
+        table="control", rows="cartpole", out=str(tmp_path / "t"), workers=1, preset="quick", held_out=4
+    )
+    first, second = run_reproduce(wanted).rows
+    assert [first["setting"], second["setting"]] == ["64,64", "8,8"]
+    assert first["ours"] == second["ours"] and first["published"] != second["published"]
+    alone, copied = (tmp_path / "t" / "rows" / name for name in ("cartpole-64-64", "cartpole-8-8"))
+    assert tree(copied) == tree(alone)
+    assert [made_in(session) for session in sessions(copied)] == [made_in(sessions(alone)[0]), []]
+    assert run_verify(VerifyConfig(run=str(copied))).holds
+    (copied / "summary.json").unlink()  # as a run that was killed leaves it
+    assert run_reproduce(wanted).rows == [first, second]
+    assert tree(copied) == tree(alone)
+
+
+def sessions(folder: Path) -> list[dict[str, Any]]:
+    return list(json.loads((folder / "run-log.json").read_text())["sessions"])
+
+
+def made_in(session: dict[str, Any]) -> list[str]:
+    return [event["stage"] for event in session["events"] if event["event"] == "stage ended"]
+
+
+def test_only_a_search_that_would_try_the_same_is_shared(tmp_path: Path) -> None:
+    quick = QuantiseConfig(sizes=((2, 4), (8, 12)))
+
+    def found(size: tuple[int, int], *, kept: bool) -> Path:
+        (tmp_path / "quantise.json").write_text(json.dumps({"size": size, "chosen": {"kept": kept}}))
+        return tmp_path
+
+    small, large, larger = (up_to_published_size(quick, size) for size in ((8, 8), (64, 100), (128, 100)))
+    assert _same_search(found((2, 4), kept=True), large, small)
+    assert _same_search(found((8, 12), kept=True), large, larger)
+    assert not _same_search(found((2, 4), kept=False), large, larger)
+    assert not _same_search(found((8, 12), kept=True), large, small)
+    assert not _same_search(found((64, 100), kept=True), large, larger)
+    everything = QuantiseConfig(sizes=quick.sizes, search_all=True)
+    assert not _same_search(found((2, 4), kept=True), everything, everything)
