@@ -165,7 +165,7 @@ _TASKS: dict[str, TaskDefaults] = {
         imitation=ImitationSettings(channels=(8, 16, 32, 16), batches=5, notes=0.5),
     ),
     "ALE/Pong-v5": TaskDefaults(
-        steps=400_000,
+        steps=300_000,
         evaluate_every=50_000,
         target=18.0,
         stop_at=None,
@@ -182,7 +182,7 @@ _TASKS: dict[str, TaskDefaults] = {
             warm_up=16,
             averaging=0.9995,
             notes=4.0,
-            settle=0.05,
+            settle=0.07,
         ),
     ),
     "ALE/SpaceInvaders-v5": TaskDefaults(

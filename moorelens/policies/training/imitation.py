@@ -38,6 +38,8 @@ from moorelens.policies.training.telling import Telling, telling_tensors
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
 
+_WEAK = 0.3  # how much of a feature a cell reads at first
+
 
 def see_contrast(network: GRUPolicy | LSTMPolicy, *, gain: float = 3.0) -> None:
     """Make the first filters blind to the mean brightness, and `gain` times as strong, in place.
@@ -47,7 +49,7 @@ def see_contrast(network: GRUPolicy | LSTMPolicy, *, gain: float = 3.0) -> None:
     filters learn would drive all its units to the ends of their range, from which they do not come back.
     """
     with torch.no_grad():
-        network.cell.weight_ih.mul_(0.3)
+        network.cell.weight_ih.mul_(_WEAK)
         filters = cast(Tensor, next(network.body.parameters()))
         filters.sub_(filters.mean(dim=(1, 2, 3), keepdim=True)).mul_(gain)
 
@@ -285,8 +287,17 @@ class Imitator:
             for slot in range(self.segments.held):
                 seen = self.network.features(to_input(self.segments.frames[slot]).to(self.device))
                 self.segments.features[slot] = seen.cpu().numpy()
+            if self.segments.held and self.config.start is None:
+                self._even_out(torch.from_numpy(self.segments.features[: self.segments.held]).to(self.device))
         self._settled = type(self.network)(self.network.spec, self.network.architecture).to(self.device)
         self.updates, self.agreement, self.loss = 0, float("nan"), float("nan")
+
+    def _even_out(self, features: Tensor) -> None:
+        """Let a cell that has learned nothing yet read all features alike: about 0, one deviation wide."""
+        rows = features.flatten(0, 1)
+        cell = self.network.cell
+        cell.weight_ih.div_(_WEAK * rows.std(dim=0).clamp(min=0.2))
+        cell.bias_ih.sub_(cell.weight_ih @ rows.mean(dim=0))
 
     def _seen(self, slots: Rows) -> Tensor:
         """Return the features (B T, F) of segments."""
