@@ -134,7 +134,7 @@ def test_without_graphviz_the_drawings_say_why_they_are_none(
     notes = Notes()
     run_explain(small.explaining(policy, tmp_path / "run"), progress=notes)
     svg = (tmp_path / "run/reduced.svg").read_text()
-    assert "Graphviz &amp; &lt;there> is none." in svg
+    assert "Graphviz &amp; &lt;there&gt; is none." in svg
     assert "machine.svg: A drawing needs Graphviz & <there> is none." in notes.said
     assert (tmp_path / "run/reduced.dot").read_text().startswith("digraph")
     assert "A drawing needs Graphviz" in (tmp_path / "run/report.html").read_text()

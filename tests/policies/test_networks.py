@@ -95,12 +95,13 @@ def test_a_native_file_gives_the_policy_back(tmp_path: Path, cell: str) -> None:
     policy = fresh(cell=cell)
     data = write_native(policy, CARTPOLE, card={"steps": 7})
     assert data == write_native(policy, CARTPOLE, card={"steps": 7})
-    path = tmp_path / "policy.safetensors"
+    path = tmp_path / "mine" / "policy.safetensors"  # called after its folder, as every training writes such a file
+    path.parent.mkdir()
     path.write_bytes(data)
     again, header = read_native(path)
     assert identity(again) == identity(policy)
     loaded = open_policy(str(path))
-    assert (loaded.request, loaded.name, loaded.card, header.card) == (CARTPOLE, "policy", {"steps": 7}, {"steps": 7})
+    assert (loaded.request, loaded.name, loaded.card, header.card) == (CARTPOLE, "mine", {"steps": 7}, {"steps": 7})
     assert isinstance(loaded.policy, RecurrentPolicy)
 
 
