@@ -12,7 +12,7 @@ from moorelens.pipelines.config import DemoConfig
 from moorelens.policies.training.card import Card, decode_card
 from moorelens.policies.zoo.files import card_file, zoo_names
 
-_DEMO = "ALE/Pong-v5"
+_DEMO = "CartPole-v1"
 
 
 def list_zoo() -> list[dict[str, Any]]:
@@ -26,7 +26,7 @@ def show(name: str) -> Card:
 
 
 def demonstrated(config: DemoConfig) -> DemoConfig:
-    """Return `config` with the policy that the demo explains: the named one, that of `--env`, or Pong's.
+    """Return `config` with the policy that the demo explains: the named one, that of `--env`, or that of CartPole.
 
     Raises `OptionError` for an environment that no bundled policy plays.
     """

@@ -92,8 +92,8 @@ def test_options_reach_the_pipeline_as_one_config(
 @pytest.mark.parametrize(
     ("options", "policy"),
     [
-        ((), "zoo:pong"),
-        (("--env", "CartPole-v1"), "zoo:cartpole"),
+        ((), "zoo:cartpole"),
+        (("--env", "Acrobot-v1"), "zoo:acrobot"),
         (("--env", "ALE/Freeway-v5"), "zoo:freeway"),
         (("--env", "moorelens/Tomita3-v0"), "zoo:tomita3"),
         (("--policy", "zoo:acrobot"), "zoo:acrobot"),
