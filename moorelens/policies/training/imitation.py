@@ -38,8 +38,6 @@ from moorelens.policies.training.telling import Telling, telling_tensors
 Array = npt.NDArray[Any]
 Rows = npt.NDArray[np.intp]
 
-_WEAK = 0.3  # how much of a feature a cell reads at first
-
 
 def see_contrast(network: GRUPolicy | LSTMPolicy, *, gain: float = 3.0) -> None:
     """Make the first filters blind to the mean brightness, and `gain` times as strong, in place.
@@ -49,7 +47,7 @@ def see_contrast(network: GRUPolicy | LSTMPolicy, *, gain: float = 3.0) -> None:
     filters learn would drive all its units to the ends of their range, from which they do not come back.
     """
     with torch.no_grad():
-        network.cell.weight_ih.mul_(_WEAK)
+        network.cell.weight_ih.mul_(0.3)
         filters = cast(Tensor, next(network.body.parameters()))
         filters.sub_(filters.mean(dim=(1, 2, 3), keepdim=True)).mul_(gain)
 
@@ -94,8 +92,7 @@ class Imitator:
         self._cell = SequenceCell(self.network.cell, "gru", self.network.spec.feature_size, settings.units)
         # The policy is the running mean of the weights: its greedy choices do not jump from update to update.
         self._mean = {name: tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
-        self.updates = 0
-        self._settled: GRUPolicy | LSTMPolicy | None = None  # plays once the feature net stays as it is
+        self.updates, self._looking = 0, settings.settle > 0
         self._rng = np.random.default_rng([config.seed, 7])
         self.collector = self._collector(1_000_000 * (config.seed + 1))
         noted = self.collector.notes().shape[1] if settings.notes else 0
@@ -117,10 +114,6 @@ class Imitator:
         self.best: tuple[float, ...] | None = None
         self.best_policy: GRUPolicy | LSTMPolicy | None = None
         self.agreement = self.loss = float("nan")
-
-    @property
-    def _looking(self) -> bool:
-        return self.settings.settle > 0 and self._settled is None
 
     @property
     def finished(self) -> bool:
@@ -202,6 +195,8 @@ class Imitator:
         checkpoint.restore_optimiser(self.optimiser, tensors)
         if self._telling is not None:
             self._telling.load_state_dict(checkpoint.under(tensors, "telling/"))
+        mean = checkpoint.under(tensors, "mean/")
+        self._mean, self.updates = {name: tensor.to(self.device) for name, tensor in mean.items()}, facts.updates
         self.steps, self.seconds, self.curve, self.best = facts.steps, facts.seconds, list(facts.curve), facts.best
         if self.best is not None:
             self.best_policy = self.policy()
@@ -210,8 +205,6 @@ class Imitator:
         self.collector = self._collector(facts.next_seed)
         self._hidden = self.network.initial_state(self.settings.games)
         self._settle_in_time()
-        mean = checkpoint.under(tensors, "mean/")
-        self._mean, self.updates = {name: tensor.to(self.device) for name, tensor in mean.items()}, facts.updates
 
     def close(self) -> None:
         """Let go of the log; the games are in this process."""
@@ -240,22 +233,17 @@ class Imitator:
     def _collect(self) -> None:
         games, guided_steps = self.collector, self._guided * self.total
         share = max(1.0 - self.steps / guided_steps, 0.0) if guided_steps else 0.0
-        # Once updates are many, the games are played by the mean of the weights, which is what will be judged.
-        if self._settled is not None:
-            self._settled.load_state_dict(self._mean)
-        player = self._settled or self.network
         states = self._hidden.cpu().numpy().copy()
         steps: list[Step] = []
         for _ in range(self.settings.length):
             wanted, notes = games.label(), games.notes()[:, : self.segments.notes.shape[2]]
             with torch.no_grad():
                 keep = torch.from_numpy(1.0 - games.starts)[:, None].to(self.device)
-                features = player.features(to_input(games.observations).to(self.device))
-                self._hidden = player.core(features, keep * self._hidden)
-                chosen = player.heads(self._hidden)[0].argmax(dim=1).cpu().numpy()
+                features = self.network.features(to_input(games.observations).to(self.device))
+                self._hidden = self.network.core(features, keep * self._hidden)
+                chosen = self.network.heads(self._hidden)[0].argmax(dim=1).cpu().numpy()
             kept = features.cpu().numpy()[:, : self.segments.features.shape[2]]
-            frames = None if self._settled is not None else games.observations
-            steps.append(Step(frames, wanted, notes, kept, games.starts))
+            steps.append(Step(games.observations, wanted, notes, kept, games.starts))
             guided = self._rng.random(len(chosen)) < share
             games.step(np.where(guided, wanted.argmax(axis=1), chosen).astype(np.intp))
         self.segments.add(steps, states)
@@ -287,17 +275,7 @@ class Imitator:
             for slot in range(self.segments.held):
                 seen = self.network.features(to_input(self.segments.frames[slot]).to(self.device))
                 self.segments.features[slot] = seen.cpu().numpy()
-            if self.segments.held and self.config.start is None:
-                self._even_out(torch.from_numpy(self.segments.features[: self.segments.held]).to(self.device))
-        self._settled = type(self.network)(self.network.spec, self.network.architecture).to(self.device)
-        self.updates, self.agreement, self.loss = 0, float("nan"), float("nan")
-
-    def _even_out(self, features: Tensor) -> None:
-        """Let a cell that has learned nothing yet read all features alike: about 0, one deviation wide."""
-        rows = features.flatten(0, 1)
-        cell = self.network.cell
-        cell.weight_ih.div_(_WEAK * rows.std(dim=0).clamp(min=0.2))
-        cell.bias_ih.sub_(cell.weight_ih @ rows.mean(dim=0))
+        self._looking, self.agreement, self.loss = False, float("nan"), float("nan")
 
     def _seen(self, slots: Rows) -> Tensor:
         """Return the features (B T, F) of segments."""

@@ -14,9 +14,9 @@ Rows = npt.NDArray[np.intp]
 
 
 class Step(NamedTuple):
-    """What is recorded of one step of all games, (games, ...) each; no frames where they serve no more."""
+    """What is recorded of one step of all games, (games, ...) each."""
 
-    frames: Array | None
+    frames: Array
     labels: Array
     notes: Array
     features: Array
@@ -47,7 +47,7 @@ class Segments:
         """Add one segment per game: its steps, and the states (games, H) before the first."""
         count = len(states)
         slots = (self.added + np.arange(count)) % len(self.frames)
-        for name in (name for name in Step._fields if getattr(steps[0], name) is not None):
+        for name in Step._fields:
             getattr(self, name)[slots] = np.stack([getattr(step, name) for step in steps], axis=1)
         self.states[slots] = states
         self.added += count
