@@ -38,7 +38,7 @@ def bundle(folder: Path, *, zoo: Path | None = None) -> Card:
     card = decode_card(card_path.read_bytes())
     target = zoo or Path(files.__file__).parent
     half = rounded(policy)
-    same = identity(half) == identity(policy) or acts_alike(policy, half, card)
+    same = same_choices(policy, half) or acts_alike(policy, half, card)
     kept = half if same else policy
     data = write_native(kept, header.request, dtype=torch.float16 if same else torch.float32)
     write_atomic(target / f"{card.name}.safetensors", data)
@@ -52,6 +52,12 @@ def rounded(policy: GRUPolicy | LSTMPolicy) -> GRUPolicy | LSTMPolicy:
     copy = type(policy)(policy.spec, policy.architecture)
     copy.load_state_dict({name: tensor.half().float() for name, tensor in policy.tensors().items()})
     return copy.eval()
+
+
+def same_choices(policy: GRUPolicy | LSTMPolicy, other: GRUPolicy | LSTMPolicy) -> bool:
+    """Return whether every weight that a choice depends on is the same: all but those of the critic."""
+    ours, theirs = policy.tensors(), other.tensors()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items() if not name.startswith("critic"))
 
 
 def acts_alike(policy: GRUPolicy | LSTMPolicy, other: GRUPolicy | LSTMPolicy, card: Card) -> bool:

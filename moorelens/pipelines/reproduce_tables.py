@@ -126,8 +126,12 @@ def _played(
 _FOUR = ("64,100", "64,400", "128,100", "128,400")
 
 
+# Of two policies of a game, the one that plays the plain game as published.
+_PLAIN = {"pong": "pong-conv"}
+
+
 def _game(name: str, rnn: int, *cells: tuple[Any, Any]) -> list[PublishedRow]:
-    return _played("atari", name, f"zoo:{name}", dict(zip(_FOUR, cells, strict=False)), rnn)
+    return _played("atari", name, f"zoo:{_PLAIN.get(name, name)}", dict(zip(_FOUR, cells, strict=False)), rnn)
 
 
 ROWS: dict[str, list[PublishedRow]] = {
