@@ -132,7 +132,10 @@ class Imitator:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         for _ in range(self.settings.batches):
-            self._look() if self._looking else self._learn(self._drawn())
+            if self._looking:
+                self._look()
+            else:
+                self._learn(self.segments.draw(self.settings.batch_size, self._rng))
         self.seconds += time.perf_counter() - began
 
     def evaluate(self) -> dict[str, float]:
@@ -249,9 +252,6 @@ class Imitator:
         self.segments.add(steps, states)
         self.steps += self.settings.length * self.settings.games
 
-    def _drawn(self) -> Rows:
-        return self.segments.draw(self.settings.batch_size, self._rng)
-
     def _look(self) -> None:
         """Learn to tell from single frames what the teacher notes: only the feature net, on frames drawn at random."""
         assert self._telling is not None  # or it was refused
@@ -261,7 +261,7 @@ class Imitator:
         notes = torch.from_numpy(self.segments.notes[slots, at]).to(self.device)
         told = self._telling.seen_loss(self.network.features(frames), notes)
         self._improve(told)
-        self._note(loss=told.item())
+        self.loss = _smoothed(self.loss, told.item())
 
     def _settle_in_time(self) -> None:
         """Keep the feature net as it is, in numbers that float16 holds, and look at the recorded frames once more."""
@@ -308,7 +308,8 @@ class Imitator:
             # Less and less: in the end the state need not hold what the choice does not need.
             total = loss + self.settings.notes * max(1.0 - self.steps / self.total, 0.0) * told
         self._improve(total)
-        self._note(loss=loss.item(), agreement=float((logits.argmax(dim=1) == wanted.argmax(dim=1)).float().mean()))
+        agreement = float((logits.argmax(dim=1) == wanted.argmax(dim=1)).float().mean())
+        self.agreement, self.loss = _smoothed(self.agreement, agreement), _smoothed(self.loss, loss.item())
 
     def _improve(self, loss: Tensor) -> None:
         self.optimiser.zero_grad()
@@ -317,11 +318,6 @@ class Imitator:
         self.optimiser.step()
         self._follow()
 
-    def _note(self, **found: float) -> None:
-        for name, value in found.items():
-            before = getattr(self, name)
-            setattr(self, name, 0.98 * before + 0.02 * value if np.isfinite(before) else value)
-
     def _follow(self) -> None:
         self.updates += 1
         # Short at first, so that the weights drawn at random are soon forgotten.
@@ -329,6 +325,10 @@ class Imitator:
         with torch.no_grad():
             for name, tensor in self.network.state_dict().items():
                 self._mean[name].lerp_(tensor, 1.0 - keep)
+
+
+def _smoothed(before: float, value: float) -> float:
+    return 0.98 * before + 0.02 * value if np.isfinite(before) else value
 
 
 def _loss(logits: Tensor, wanted: Tensor) -> Tensor:
