@@ -35,7 +35,7 @@ from moorelens.fsm.quantise import QuantiserSearch
 from moorelens.fsm.quantisers.unit import plateau
 from moorelens.fsm.reading import FeatureReader
 from moorelens.fsm.seeds import episode_seeds
-from moorelens.fsm.sequences import Sequences
+from moorelens.fsm.segments import Segments
 from moorelens.pipelines.config import ExplainConfig
 from moorelens.pipelines.job import Job, open_job
 from moorelens.policies.players import PolicyPlayer
@@ -50,13 +50,11 @@ SHORT = QuantiseConfig(
 class EntropyTuning(FineTuning):
     """Fine-tuning with a price on the entropy of each digit over a batch of the policy's own features and states."""
 
-    def _window(self, batch: Sequences, start: int, state: Tensor) -> tuple[Tensor, Tensor]:
-        loss, state = super()._window(batch, start, state)
-        part = slice(start, start + self._config.window)
-        mask = batch.mask[part]
-        vectors = {"observation": batch.features[part][mask], "state": batch.states[part][mask]}
+    def loss(self, batch: Segments) -> Tensor:
+        """Return the loss of a batch with the price."""
+        vectors = {"observation": batch.features[batch.mask], "state": batch.states[batch.mask]}
         price = sum(entropy(self._quantisers[name], x) for name, x in vectors.items())
-        return loss + ENTROPY_WEIGHT * price, state
+        return super().loss(batch) + ENTROPY_WEIGHT * price
 
 
 def entropy(qbn: Any, x: Tensor) -> Tensor:

@@ -21,16 +21,19 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `state_hidden`, `observation_hidden`: hidden widths as multiples of the digits (koul2019mmn: 8, and 8 and 4 for the
     state of Atari policies).
     `pretrain_updates`, `pretrain_batch`, `learning_rate`: reconstruction of features and states before insertion.
-    `rounds`: of fine-tuning at most, 0 for quantisers as they were fitted; each plays practice episodes with the
-    quantised network and learns from them and from as many of the policy's own, in windows of `window` steps
-    (truncated backpropagation). There are `episodes` of them, or more where episodes are so short that the
-    policy would need more for `practice_steps` (8 times at most).
-    `passes`: how often a round learns from its episodes, which cost more to play than to learn from.
+    `rounds`: of fine-tuning at most, 0 for quantisers as they were fitted. The first makes `first_updates` on the
+    policy's own episodes; each further one plays practice episodes with the quantised network and makes `updates` on
+    these and, for the share `own`, on the policy's. There are `episodes` of them, or more where episodes are so short
+    that the policy would need more for `practice_steps` (8 times at most). An update learns from `batch` segments of
+    `segment` steps, begun with the memory that was there (truncated backpropagation); the first `warm_up` steps of a
+    segment only bring that memory up to date.
     `objective`: `kl` from the policy's action probabilities, or `mse` between probabilities (the published choice).
     `state_weight`: weight of the distance between the quantised and the policy's own state.
     `averaging`: decay of the running mean of the weights, which is what is judged and kept: neighbouring updates of
     equal loss jump between full and no return. `clip`: gradient norm.
-    `evaluate_every`: rounds between judgements on the selection seeds. `tolerance`: loss of return, as a share of the
+    `evaluate_every`: rounds between judgements on the first `selection_episodes` selection seeds. One that keeps the
+    return plays the next `confirmation_episodes` too and must keep that of all: of many judgements, some are lucky.
+    `tolerance`: loss of return, as a share of the
     policy's, that counts as kept. `patience`: judgements in a row that must keep it before the fit may stop early.
     `validation`: share of the episodes held out when reconstruction is judged (spec-fsm 2.4).
     """
@@ -46,8 +49,12 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     rounds: int = 48
     episodes: int = 16
     practice_steps: int = 8000
-    passes: int = 1
-    window: int = 40
+    first_updates: int = 600
+    updates: int = 100
+    batch: int = 64
+    segment: int = 16
+    warm_up: int = 2
+    own: float = 0.25
     objective: Literal["kl", "mse"] = "kl"
     state_weight: float = 0.1
     averaging: float = 0.98
@@ -60,6 +67,7 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     restarts: int = 1
     validation: float = 0.2
     selection_episodes: int = 20
+    confirmation_episodes: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -71,6 +79,11 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             )
         if self.rounds < 0:
             raise OptionError(f"rounds is 0 or more, and {self.rounds} is not: pass a larger number.")
-        for name in ("episodes", "passes", "window", "evaluate_every", "patience", "selection_episodes"):
+        if not 0 <= self.own <= 1 or not 0 <= self.warm_up < self.segment:
+            raise OptionError(
+                f"own is a share and warm_up a part of a segment, and {self.own:g} and {self.warm_up} of "
+                f"{self.segment} are not: pass such as own=0.25, warm_up=2, segment=16."
+            )
+        for name in ("episodes", "updates", "batch", "segment", "evaluate_every", "patience", "selection_episodes"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is 1 or more, and {getattr(self, name)} is not: pass a larger number.")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from moorelens.fsm.config import QuantiseConfig
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.quantisers.base import FittableQuantiser
+from moorelens.fsm.segments import Practice, Segments, draw, side_by_side
 from moorelens.fsm.sequences import Sequences
 from moorelens.runs.arrays import decode_arrays, encode_arrays
 
@@ -51,37 +52,66 @@ class FineTuning:
         self._optimiser = torch.optim.Adam(self._parameters, lr=config.learning_rate)
         self._mean = [p.detach().clone() for p in self._parameters]
 
-    def learn(self, batches: Sequence[Sequences], *, round_number: int) -> float:
-        """Learn from each batch of episodes, window by window; return the mean loss of the windows."""
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._config.learning_rate * cosine(round_number, self._config.rounds)
-        losses = [loss for batch in batches for loss in self._episodes(batch)]
-        return float(np.mean(losses)) if losses else 0.0
+    def learn(
+        self, sources: Sequence[tuple[Practice, float]], *, updates: int, rate: float, generator: torch.Generator
+    ) -> float:
+        """Make `updates` with the share `rate` of the learning rate, and return the mean loss.
 
-    def _episodes(self, batch: Sequences) -> list[float]:
+        `sources`: episodes and which share of every batch is drawn from them; those without a step are left out.
+        """
+        drawn_from = [(practice, share) for practice, share in sources if share and practice.sequences.mask.any()]
+        if not drawn_from:
+            return 0.0
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._config.learning_rate * rate
         losses = []
-        state = self.network.initial_state(batch.features.shape[1])
-        for start in range(0, len(batch.features), self._config.window):
-            loss, state = self._window(batch, start, state)
+        for _ in range(updates):
+            loss = self.loss(self._batch(drawn_from, generator))
             losses.append(float(loss.detach()))
             self._update(loss)
-            state = state.detach()
-        return losses
+        return float(np.mean(losses)) if losses else 0.0
 
-    def _window(self, batch: Sequences, start: int, state: Tensor) -> tuple[Tensor, Tensor]:
-        stop = start + self._config.window
-        features, mask = batch.features[start:stop], batch.mask[start:stop]
-        read = self.network.decoded(features.flatten(0, 1)).reshape(features.shape)
+    def loss(self, batch: Segments) -> Tensor:
+        """Return the loss of a batch: of the decisions, and at `state_weight` that of the memory.
+
+        The first `warm_up` steps of a segment bring the memory up to date and teach nothing: the digits before it
+        were written by earlier weights. Episodes that begin are right from their first step.
+        """
+        states, logits = self._gone_through(batch)
+        late = torch.arange(len(batch.mask))[:, None] >= self._config.warm_up
+        mask = batch.mask & (late | batch.beginning)
+        decisions = decision_loss(logits, batch.logits, mask=mask, objective=self._config.objective)
+        distance = (states - batch.states).square().mean(dim=-1)
+        return decisions + self._config.state_weight * masked_mean(distance, mask)
+
+    def own(self, sequences: Sequences) -> Practice:
+        """Return the policy's own episodes, with the digits that its states would have now."""
+        return Practice(sequences=sequences, codes=self._encoded(sequences.states))
+
+    def _encoded(self, states: Tensor) -> Tensor:
+        return self._quantisers["state"].encode(states.flatten(0, 1)).unflatten(0, states.shape[:2])
+
+    def _batch(self, sources: Sequence[tuple[Practice, float]], generator: torch.Generator) -> Segments:
+        whole = sum(share for _, share in sources)
+        counts = [max(1, round(self._config.batch * share / whole)) for _, share in sources]
+        return side_by_side(
+            [
+                draw(practice, count=count, length=self._config.segment, generator=generator)
+                for (practice, _), count in zip(sources, counts, strict=True)
+            ]
+        )
+
+    def _gone_through(self, batch: Segments) -> tuple[Tensor, Tensor]:
+        """Return the states (L, B, H) and logits (L, B, A) of the quantised network."""
+        before = self._quantisers["state"].decode(batch.before).detach()
+        state = torch.where(batch.beginning[:, None], self.network.initial_state(len(before)), before)
+        read = self.network.decoded(batch.features.flatten(0, 1)).reshape(batch.features.shape)
         states, logits = [], []
         for row in read:
             state = self.network.core(row, state)
             states.append(state)
             logits.append(self.network.heads(state)[0])
-        distance = (torch.stack(states) - batch.states[start:stop]).square().mean(dim=-1)
-        decisions = decision_loss(
-            torch.stack(logits), batch.logits[start:stop], mask=mask, objective=self._config.objective
-        )
-        return decisions + self._config.state_weight * masked_mean(distance, mask), state
+        return torch.stack(states), torch.stack(logits)
 
     def _update(self, loss: Tensor) -> None:
         # Asked for these parameters alone: backward() would leave gradients on the policy's weights as well.

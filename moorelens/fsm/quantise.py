@@ -15,7 +15,7 @@ from moorelens.envs.playing import Player, play
 from moorelens.envs.pool import Workers
 from moorelens.envs.rollouts import Rollouts
 from moorelens.fsm.config import QuantiseConfig
-from moorelens.fsm.finetune import FineTuning
+from moorelens.fsm.finetune import FineTuning, cosine
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import NetworkPlayer
 from moorelens.fsm.pretrain import FitReport
@@ -25,7 +25,8 @@ from moorelens.fsm.quantisers.files import read_quantisers, write_quantisers
 from moorelens.fsm.quantisers.registry import new_quantiser
 from moorelens.fsm.reading import FeatureReader
 from moorelens.fsm.seeds import episode_seeds
-from moorelens.fsm.sequences import Sequences, sequences_of, split
+from moorelens.fsm.segments import Practice
+from moorelens.fsm.sequences import padded, sequences_of
 from moorelens.policies.base import RecurrentPolicy
 from moorelens.policies.players import PolicyPlayer
 from moorelens.runs.checkpoints import Checkpoint
@@ -139,7 +140,8 @@ class QuantiserSearch:
     ) -> None:
         """Judge what was inserted, then learn round by round until the return is kept or the rounds are used up."""
         while True:
-            judged = at.round % self.config.evaluate_every == 0 or at.round == self.config.rounds
+            # The first round costs no games, and what it brought is judged too: it may be all that is needed.
+            judged = at.round % self.config.evaluate_every == 0 or at.round in (1, self.config.rounds)
             if judged and not at.judged:
                 self._judge(tuning, at)
                 if log:
@@ -169,10 +171,12 @@ class QuantiserSearch:
         self._features = self.reader.features(self.rollouts.frames)[
             torch.from_numpy(self.rollouts.frame_index.astype(np.int64))
         ]
-        seeds = episode_seeds("selection", self.config.selection_episodes, seed=self.config.seed)
-        self._selection = seeds
+        judged, confirmed = self.config.selection_episodes, self.config.confirmation_episodes
+        seeds = episode_seeds("selection", judged + confirmed, seed=self.config.seed)
+        self._selection, self._confirmation = seeds[:judged], seeds[judged:]
         own = self._play(seeds, PolicyPlayer(self.policy))
-        self._policy_score, self._plain_score = float(own.returns.mean()), float(own.returns[0])
+        self._own_returns = own.returns
+        self._policy_score = float(own.returns[:judged].mean())
 
     @property
     def _practice(self) -> int:
@@ -231,38 +235,34 @@ class QuantiserSearch:
         return int(np.random.SeedSequence([self.config.seed, restart, purpose]).generate_state(1)[0])
 
     def _round(self, tuning: FineTuning, number: int, candidate: int, *, checkpoint: Checkpoint | None = None) -> int:
-        first = (candidate * self.config.rounds + number) * self._practice
+        """Learn from the policy's own episodes, after the first round mostly from new ones of the network."""
+        generator = torch.Generator().manual_seed(self._seed(candidate, 3 + number))
+        own, rate = tuning.own(self._teacher), cosine(number, self.config.rounds)
+        if number == 0:
+            updates, sources = self.config.first_updates, [(own, 1.0)]
+        else:
+            practised = self._practised(tuning, number, candidate, checkpoint=checkpoint)
+            updates, sources = self.config.updates, [(own, self.config.own), (practised, 1.0 - self.config.own)]
+        tuning.learn(sources, updates=updates, rate=rate, generator=generator)
+        return updates
+
+    def _practised(self, tuning: FineTuning, number: int, candidate: int, *, checkpoint: Checkpoint | None) -> Practice:
+        """Let the quantised network play, and the policy watch."""
+        first = (candidate * self.config.rounds + number - 1) * self._practice
         seeds = episode_seeds("practice", self._practice, seed=self.config.seed, first=first)
         # Games that drag on because the network still plays badly teach little of what the policy will meet.
         longest = int(1.1 * self.rollouts.lengths.max()) + 1
-        own = self._play(seeds, NetworkPlayer(tuning.network, features=self.reader), max_steps=longest)
+        played = self._play(seeds, NetworkPlayer(tuning.network, features=self.reader), max_steps=longest)
         if checkpoint:
             checkpoint.stop_if_late()
-        batches = [sequences_of(self.policy, own, reader=self.reader), self._own_episodes(number)]
-        # Short episodes come in many groups, so that a round is about as many updates whatever their length.
-        groups = [group for batch in batches for group in split(batch, size=self.config.episodes)]
-        tuning.learn(groups * self.config.passes, round_number=number)
-        return self.config.passes * sum(-(-len(group.features) // self.config.window) for group in groups)
+        sequences = sequences_of(self.policy, played, reader=self.reader)
+        return Practice(sequences=sequences, codes=padded(played.extras["state"], played.offsets))
 
     def _play(self, seeds: Sequence[int], player: Player, *, max_steps: int | None = None) -> Rollouts:
         if self.plain is None:
             return play(self.request, seeds, player, workers=self.workers, max_steps=max_steps)
         requests = [self.plain, *[self.request] * (len(seeds) - 1)]
         return play(requests, seeds, player, workers=self.workers, max_steps=max_steps)
-
-    def _own_episodes(self, number: int) -> Sequences:
-        """Return a few of the policy's own episodes, taking turns."""
-        n = len(self.rollouts.seeds)
-        count = min(n, self._practice)
-        chosen = [(number * count + i) % n for i in range(count)]
-        whole = self._teacher
-        longest = int(self.rollouts.lengths[chosen].max())
-        return Sequences(
-            features=whole.features[:longest, chosen],
-            states=whole.states[:longest, chosen],
-            logits=whole.logits[:longest, chosen],
-            mask=whole.mask[:longest, chosen],
-        )
 
     def _judge(self, tuning: FineTuning, at: _Progress) -> None:
         quantisers = tuning.averaged()
@@ -279,22 +279,31 @@ class QuantiserSearch:
         played = self._play(self._selection, player)
         watched = sequences_of(self.policy, played, reader=self.reader)
         greedy = watched.logits.argmax(dim=-1).T[watched.mask.T].numpy()
-        score = float(played.returns.mean())
+        returns = played.returns
+        kept = self._keeps(returns)
+        if kept and self._confirmation:
+            again = play(self.request, self._confirmation, player, workers=self.workers)
+            returns = np.concatenate([returns, again.returns])
+            kept = self._keeps(returns)
         return Judgement(
             candidate=candidate,
             round=round_number,
-            score=score,
+            score=float(returns.mean()),
             agreement=float((greedy == played.actions).mean()),
             states=len(np.unique(played.extras["state"], axis=0)),
             symbols=len(np.unique(played.extras["symbol"], axis=0)),
-            kept=self._keeps(played.returns),
+            kept=kept,
         )
 
     def _keeps(self, returns: npt.NDArray[np.float64]) -> bool:
-        """Say whether the mean return is kept, and that of the plain game too where there is one."""
-        threshold = self._policy_score - self.config.tolerance * abs(self._policy_score)
-        plain = self.plain is None or returns[0] >= self._plain_score - self.config.tolerance * abs(self._plain_score)
-        return bool(returns.mean() >= threshold and plain)
+        """Say whether the mean return of the first games is kept, and that of the plain game too where there is one."""
+
+        def loses(theirs: float, own: float) -> bool:
+            return theirs < own - self.config.tolerance * abs(own)
+
+        own = self._own_returns[: len(returns)]
+        plain = self.plain is not None and loses(float(returns[0]), float(own[0]))
+        return not plain and not loses(float(returns.mean()), float(own.mean()))
 
     def _enough(self, at: _Progress) -> bool:
         last = at.judgements[-self.config.patience :]

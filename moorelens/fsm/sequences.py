@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -24,21 +28,13 @@ class Sequences:
     mask: Tensor
 
 
-def split(batch: Sequences, *, size: int) -> list[Sequences]:
-    """Return the episodes of `batch` in groups of `size`, each padded only as far as it needs."""
-    groups = []
-    for first in range(0, batch.mask.shape[1], size):
-        columns = slice(first, first + size)
-        longest = int(batch.mask[:, columns].any(dim=1).sum())
-        groups.append(
-            Sequences(
-                features=batch.features[:longest, columns],
-                states=batch.states[:longest, columns],
-                logits=batch.logits[:longest, columns],
-                mask=batch.mask[:longest, columns],
-            )
-        )
-    return groups
+def padded(rows: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Tensor:
+    """Return one row a step, `rows (steps, K)`, as episodes side by side (T, N, K), padded with zeros."""
+    lengths = np.diff(offsets)
+    side = np.zeros((int(lengths.max(initial=0)), len(lengths), rows.shape[1]), dtype=rows.dtype)
+    for column, (start, stop) in enumerate(pairwise(offsets.tolist())):
+        side[: stop - start, column] = rows[start:stop]
+    return torch.from_numpy(side)
 
 
 def sequences_of(

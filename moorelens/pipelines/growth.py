@@ -34,6 +34,7 @@ GROWTH_QUANTISE = QuantiseConfig(
     restarts=0,
     patience=1,
     practice_steps=2000,
+    first_updates=200,
     selection_episodes=20,
     tolerance=0.05,
 )

@@ -14,34 +14,34 @@ def quantise_config(config: ExplainConfig | DemoConfig, *, atari: bool) -> Quant
 
 
 _CONTROL = {
-    # Two sizes where design 4 has one: two digits of memory keep CartPole (9 states at most), Acrobot needs eight.
+    # Three sizes where design 4 has one: two digits of memory (9 states at most) keep CartPole, four LunarLander.
     "quick": {
-        "sizes": ((2, 4), (8, 12)),
-        "rounds": 30,
-        "passes": 4,
+        "sizes": ((2, 4), (4, 8), (8, 12)),
+        "rounds": 20,
         "learning_rate": 2e-3,
-        "patience": 3,
-        "tolerance": 0.01,
+        "patience": 1,
+        "tolerance": 0.015,
         "selection_episodes": 100,
+        "confirmation_episodes": 100,
         "restarts": 0,
     },
     "standard": {
-        "sizes": ((2, 4), (8, 12), (16, 16)),
+        "sizes": ((2, 4), (3, 6), (4, 8), (8, 12), (16, 16)),
         "rounds": 30,
-        "passes": 4,
         "learning_rate": 2e-3,
-        "patience": 4,
-        "selection_episodes": 150,
+        "patience": 2,
+        "selection_episodes": 100,
+        "confirmation_episodes": 200,
         "restarts": 1,
     },
     "thorough": {
-        "sizes": ((2, 4), (4, 4), (6, 8), (8, 12), (16, 16), (32, 32)),
+        "sizes": ((2, 4), (3, 6), (4, 8), (6, 10), (8, 12), (16, 16), (32, 32)),
         "rounds": 80,
-        "passes": 4,
         "learning_rate": 2e-3,
         "stop_early": False,
         "search_all": True,
         "selection_episodes": 200,
+        "confirmation_episodes": 300,
         "restarts": 2,
     },
 }

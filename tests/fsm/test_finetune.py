@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,21 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from moorelens.envs.rollouts import Rollouts
+from moorelens.fsm import finetune
 from moorelens.fsm.config import QuantiseConfig
 from moorelens.fsm.finetune import FineTuning, cosine, decision_loss, masked_mean
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.quantisers.files import write_quantisers
 from moorelens.fsm.reading import FeatureReader
-from moorelens.fsm.sequences import Sequences, sequences_of, split, watch
+from moorelens.fsm.segments import Practice, Segments, draw
+from moorelens.fsm.sequences import Sequences, padded, sequences_of, watch
 from moorelens.policies.base import identity
 from tests.fsm.small_networks import small_policy, small_qbn, words_as_rollouts
 
 POLICY = small_policy(seed=3)
 LENGTHS = (7, 12, 1, 9)
 FEATURES = [3 * torch.rand(n, 4, generator=torch.Generator().manual_seed(n)) for n in LENGTHS]
-CONFIG = QuantiseConfig(window=5, rounds=4, learning_rate=1e-2)
+CONFIG = QuantiseConfig(segment=5, batch=8, learning_rate=1e-2)
 
 
 def sequences(*, extra_steps: int = 0, extra_episodes: int = 0, junk: float = 0.0) -> Sequences:
@@ -159,57 +162,76 @@ class TestSequences:
                     assert torch.allclose(found.logits[t, column], logits[0], atol=1e-5)
             assert not found.states.requires_grad and not found.logits.requires_grad
 
+    @given(st.lists(st.integers(0, 6), max_size=4), st.integers(1, 3))
+    def test_rows_are_padded_to_the_longest_episode(self, lengths: list[int], digits: int) -> None:
+        offsets = np.cumsum([0, *lengths])
+        rows = np.arange(1, 1 + offsets[-1] * digits, dtype=np.int8).reshape(-1, digits)
+        side = padded(rows, offsets)
+        assert side.dtype == torch.int8 and side.shape == (max(lengths, default=0), len(lengths), digits)
+        for column, (start, stop) in enumerate(pairwise(offsets.tolist())):
+            assert np.array_equal(side[: stop - start, column], rows[start:stop])
+            assert not side[stop - start :, column].any()
+
     def test_no_episodes_are_no_steps(self) -> None:
         rollouts = words_as_rollouts([[0]])
         found = sequences_of(POLICY, rollouts, reader=FeatureReader(POLICY), episodes=[])
         assert found.features.shape == (0, 0, 4) and found.states.shape == (0, 0, 8) and found.logits.shape == (0, 0, 3)
 
 
-def slow_learning(batches: list[Sequences], *, rounds: int, config: QuantiseConfig) -> Any:
-    """Spec-fsm 2.5, written out: truncated backpropagation, masked means, clipped Adam, a running mean of weights."""
+def slow_learning(*, calls: int, config: QuantiseConfig) -> Any:
+    """Spec-fsm 2.5 on short segments, written out: masked means, clipped Adam, a running mean of the weights."""
     state_qbn, observation_qbn = (small_qbn(8, 4, gain=6.0), small_qbn(4, 3, output="relu6", seed=1, gain=6.0))
     parameters = [*observation_qbn.parameters(), *state_qbn.parameters()]
-    optimiser = torch.optim.Adam(parameters, lr=config.learning_rate)
+    optimiser = torch.optim.Adam(parameters, lr=0.5 * config.learning_rate)
     means = [p.detach().clone() for p in parameters]
+    played, generator = sequences(), torch.Generator().manual_seed(0)
     losses: list[list[float]] = []
-    for number in range(rounds):
-        rate = config.learning_rate * (0.05 + 0.95 * (1 + math.cos(math.pi * number / config.rounds)) / 2)
-        optimiser.param_groups[0]["lr"] = rate
+    for _ in range(calls):
         losses.append([])
-        for batch in batches:
-            state = state_qbn.relaxed(POLICY.initial_state(batch.features.shape[1]))
-            steps = list(range(len(batch.features)))
-            while steps:
-                window, steps = steps[: config.window], steps[config.window :]
-                total, real = torch.zeros(()), 0
-                for t in window:
-                    state = state_qbn.relaxed(POLICY.core(observation_qbn.relaxed(batch.features[t]), state))
-                    logits = POLICY.heads(state)[0]
-                    for column in range(batch.mask.shape[1]):
-                        if batch.mask[t, column]:
-                            p, q = batch.logits[t, column].softmax(0), logits[column].softmax(0)
-                            decisions = (p * (p / q).log()).sum() if config.objective == "kl" else ((p - q) ** 2).mean()
-                            away = (state[column] - batch.states[t, column]).square().mean()
-                            total, real = total + decisions + config.state_weight * away, real + 1
-                loss = total / real
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(parameters, config.clip)
-                optimiser.step()
-                for mean, parameter in zip(means, parameters, strict=True):
-                    mean.copy_(config.averaging * mean + (1 - config.averaging) * parameter.detach())
-                state = state.detach()
-                losses[-1].append(float(loss.detach()))
+        codes = torch.stack([state_qbn.encode(row) for row in played.states])
+        for _ in range(config.updates):
+            batch = draw(
+                Practice(sequences=played, codes=codes), count=config.batch, length=config.segment, generator=generator
+            )
+            total, real = torch.zeros(()), 0
+            for n in range(config.batch):
+                state = state_qbn.decode(batch.before[n : n + 1]).detach()
+                if batch.beginning[n]:
+                    state = state_qbn.relaxed(POLICY.initial_state(1))
+                for t in range(config.segment):
+                    state = state_qbn.relaxed(POLICY.core(observation_qbn.relaxed(batch.features[t, n : n + 1]), state))
+                    if batch.mask[t, n] and (t >= config.warm_up or batch.beginning[n]):
+                        p, q = batch.logits[t, n].softmax(0), POLICY.heads(state)[0][0].softmax(0)
+                        decision = (p * (p / q).log()).sum() if config.objective == "kl" else ((p - q) ** 2).mean()
+                        away = (state[0] - batch.states[t, n]).square().mean()
+                        total, real = total + decision + config.state_weight * away, real + 1
+            loss = total / real
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(parameters, config.clip)
+            optimiser.step()
+            for mean, parameter in zip(means, parameters, strict=True):
+                mean.copy_(config.averaging * mean + (1 - config.averaging) * parameter.detach())
+            losses[-1].append(float(loss.detach()))
     return [float(np.mean(found)) for found in losses], means
+
+
+def learn(tuning: FineTuning, played: Sequences | None = None, *, updates: int = 4, seed: int = 0) -> float:
+    """Learn from the policy's own episodes alone."""
+    own = tuning.own(sequences() if played is None else played)
+    return tuning.learn([(own, 1.0)], updates=updates, rate=1.0, generator=torch.Generator().manual_seed(seed))
 
 
 class TestFineTuning:
     @pytest.mark.parametrize("objective", ["kl", "mse"])
     def test_it_is_the_definition(self, objective: Any) -> None:
-        config = QuantiseConfig(window=5, rounds=4, learning_rate=1e-2, objective=objective, averaging=0.7)
-        tuning, batches = fresh(config=config), [sequences()]
-        losses = [tuning.learn(batches, round_number=number) for number in range(3)]
-        slow_losses, slow_means = slow_learning(batches, rounds=3, config=config)
+        options: Any = {"segment": 5, "batch": 7, "updates": 3, "warm_up": 2, "averaging": 0.7}
+        config = QuantiseConfig(learning_rate=1e-2, objective=objective, **options)
+        tuning, generator = fresh(config=config), torch.Generator().manual_seed(0)
+        losses = [
+            tuning.learn([(tuning.own(sequences()), 1.0)], updates=3, rate=0.5, generator=generator) for _ in range(3)
+        ]
+        slow_losses, slow_means = slow_learning(calls=3, config=config)
         assert np.allclose(losses, slow_losses, atol=1e-5)
         averaged = tuning.averaged()
         found = [*averaged["observation"].parameters(), *averaged["state"].parameters()]
@@ -217,55 +239,64 @@ class TestFineTuning:
 
     @pytest.mark.parametrize("objective", ["kl", "mse"])
     def test_what_stands_in_the_padding_is_not_learned_from(self, objective: Any) -> None:
-        config = QuantiseConfig(window=5, rounds=4, objective=objective)
+        config = QuantiseConfig(segment=5, batch=16, objective=objective)
         clean, dirty = fresh(config=config), fresh(config=config)
-        clean.learn([sequences()], round_number=0)
-        dirty.learn([sequences(junk=2.5)], round_number=0)
+        learn(clean)
+        learn(dirty, sequences(extra_steps=20, extra_episodes=3, junk=2.5))
         assert clean.state() == dirty.state()
 
-    def test_padding_does_not_change_the_loss(self) -> None:
-        config = QuantiseConfig(window=40, rounds=4)
-        plain = fresh(config=config).learn([sequences()], round_number=0)
-        wide = fresh(config=config).learn([sequences(extra_steps=20, extra_episodes=3, junk=1.0)], round_number=0)
-        assert abs(plain - wide) < 1e-6
+    def test_every_source_has_its_share_of_a_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tuning, counts = fresh(config=QuantiseConfig(segment=5, batch=16)), list[tuple[int, int]]()
+        own, other = tuning.own(sequences()), tuning.own(sequences(extra_episodes=1))
+
+        def spy(practice: Practice, *, count: int, **options: Any) -> Segments:
+            counts.append(([own, other].index(practice), count))
+            return draw(practice, count=count, **options)
+
+        monkeypatch.setattr(finetune, "draw", spy)
+        for shares in ((0.25, 0.75), (0.0, 1.0)):
+            generator = torch.Generator().manual_seed(0)
+            tuning.learn(list(zip((own, other), shares, strict=True)), updates=1, rate=1.0, generator=generator)
+        assert counts == [(0, 4), (1, 12), (1, 16)]
 
     def test_it_learns(self) -> None:
-        tuning = fresh(config=QuantiseConfig(window=12, rounds=60, learning_rate=3e-3))
-        losses = [tuning.learn([sequences()], round_number=number) for number in range(60)]
+        tuning = fresh(config=QuantiseConfig(segment=12, batch=16, learning_rate=3e-3))
+        losses = [learn(tuning, updates=10, seed=number) for number in range(12)]
         assert losses[-1] < 0.7 * losses[0]
 
     def test_the_policy_is_left_alone(self) -> None:
         POLICY.zero_grad(set_to_none=True)
         before = identity(POLICY)
         tuning = fresh()
-        tuning.learn([sequences()], round_number=0)
+        learn(tuning)
         assert identity(POLICY) == before
         assert all(parameter.grad is None for parameter in POLICY.parameters())
 
     def test_both_quantisers_learn(self) -> None:
         tuning = fresh()
         before = tuning.averaged()
-        tuning.learn([sequences()], round_number=0)
+        learn(tuning)
         after = tuning.averaged()
         for name, qbn in after.items():
             assert all(not torch.equal(t, before[name].tensors()[key]) for key, t in qbn.tensors().items()), name
 
     def test_nothing_to_learn_from_changes_nothing(self) -> None:
         tuning = fresh()
-        before = tuning.state()
-        assert tuning.learn([], round_number=0) == 0.0
+        before, generator = tuning.state(), torch.Generator().manual_seed(0)
         empty = Sequences(
             features=torch.zeros(0, 2, 4),
             states=torch.zeros(0, 2, 8),
             logits=torch.zeros(0, 2, 3),
-            mask=torch.zeros(0, 2),
+            mask=torch.zeros(0, 2, dtype=torch.bool),
         )
-        assert tuning.learn([empty], round_number=0) == 0.0
+        for sources in ([], [(tuning.own(empty), 1.0)]):
+            assert tuning.learn(sources, updates=3, rate=1.0, generator=generator) == 0.0
+        assert learn(tuning, updates=0) == 0.0
         assert tuning.state() == before
 
     def test_no_global_generator_is_touched(self) -> None:
         before = torch.get_rng_state()
-        fresh().learn([sequences()], round_number=0)
+        learn(fresh())
         assert torch.equal(torch.get_rng_state(), before)
 
     def test_the_rate_falls_along_half_a_cosine(self) -> None:
@@ -277,23 +308,22 @@ class TestStopping:
     @given(before=st.integers(0, 2), after=st.integers(1, 2))
     @settings(max_examples=6)
     def test_a_restored_training_goes_on_bit_by_bit(self, before: int, after: int) -> None:
-        batches = [sequences()]
         whole = fresh()
         for number in range(before):
-            whole.learn(batches, round_number=number)
+            learn(whole, seed=number)
         saved = whole.state()
         again = fresh(seed=50)
         again.restore(saved)
         assert again.state() == saved
         for number in range(before, before + after):
-            assert whole.learn(batches, round_number=number) == again.learn(batches, round_number=number)
+            assert learn(whole, seed=number) == learn(again, seed=number)
         assert whole.state() == again.state() != saved
         assert write_quantisers(whole.averaged()) == write_quantisers(again.averaged())
 
     def test_a_trained_one_can_go_back_to_the_beginning(self) -> None:
         tuning = fresh()
         beginning = tuning.state()
-        tuning.learn([sequences()], round_number=0)
+        learn(tuning)
         tuning.restore(beginning)
         assert tuning.state() == beginning, "the optimiser has forgotten as well"
 
@@ -311,18 +341,6 @@ class TestRunningMean:
         tuning = fresh()
         kept = tuning.averaged()
         before = write_quantisers(kept)
-        tuning.learn([sequences()], round_number=0)
+        learn(tuning)
         assert write_quantisers(kept) == before
         assert not any(parameter.requires_grad for qbn in kept.values() for parameter in qbn.parameters())
-
-
-def test_groups_of_episodes_are_the_episodes() -> None:
-    """`split` only parts columns and drops padding; every real step stands in exactly one group."""
-    lengths = [3, 1, 5, 2, 4]
-    mask = torch.arange(5)[:, None] < torch.tensor(lengths)[None]
-    numbers = torch.arange(25.0).reshape(5, 5)
-    batch = Sequences(features=numbers[..., None], states=numbers[..., None], logits=numbers[..., None], mask=mask)
-    groups = split(batch, size=2)
-    assert [tuple(group.mask.shape) for group in groups] == [(3, 2), (5, 2), (4, 1)]
-    found = torch.cat([group.features[group.mask][:, 0] for group in groups])
-    assert sorted(found.tolist()) == sorted(numbers[mask].tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from moorelens.envs.rollouts import Rollouts
 from moorelens.errors import OptionError
 from moorelens.fsm import quantise
 from moorelens.fsm.config import QuantiseConfig
+from moorelens.fsm.finetune import FineTuning
 from moorelens.fsm.network import MooreMachineNetwork
 from moorelens.fsm.players import NetworkPlayer
 from moorelens.fsm.quantise import Judgement, QuantiserSearch
@@ -39,7 +41,10 @@ SMALL: dict[str, Any] = {
     "pretrain_batch": 32,
     "rounds": 3,
     "episodes": 3,
-    "window": 20,
+    "first_updates": 6,
+    "updates": 4,
+    "batch": 8,
+    "segment": 6,
     "evaluate_every": 1,
     "selection_episodes": 3,
     "averaging": 0.5,
@@ -114,8 +119,8 @@ class TestSearch:
         assert report.size == (2, 2) and report.chosen in report.judgements
 
     def test_it_may_be_told_to_use_all_rounds(self, rollouts: Rollouts) -> None:
-        _, report = search(rollouts, tolerance=1.0, stop_early=False, rounds=3, evaluate_every=2).run()
-        assert [j.round for j in report.judgements] == [0, 2, 3], "the first and the last in any case"
+        _, report = search(rollouts, tolerance=1.0, stop_early=False, rounds=4, evaluate_every=3).run()
+        assert [j.round for j in report.judgements] == [0, 1, 3, 4], "the first two and the last in any case"
 
     def test_it_may_be_told_to_try_all_sizes(self, rollouts: Rollouts) -> None:
         _, report = search(rollouts, tolerance=1.0, search_all=True, rounds=2).run()
@@ -139,12 +144,45 @@ class TestSearch:
         _, report = search(rollouts, tolerance=1.0).run()
         assert report.judgements[0].round == 0
 
-    def test_a_round_may_learn_from_its_games_more_than_once(self, rollouts: Rollouts) -> None:
-        """Pretraining aside, three passes are three times the updates, on the same games."""
-        options: dict[str, Any] = {"tolerance": -9.0, "sizes": ((2, 2),), "rounds": 1}
-        once, thrice = (search(rollouts, passes=passes, **options).run()[1] for passes in (1, 3))
-        before = 2 * SMALL["pretrain_updates"]
-        assert thrice.updates - before == 3 * (once.updates - before) > 0
+    def test_the_first_round_learns_without_games(self, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch) -> None:
+        learned: list[list[tuple[int, float]]] = []
+        tune = FineTuning.learn
+
+        def spy(self: FineTuning, sources: Any, **options: Any) -> float:
+            learned.append([(int(practice.sequences.mask.sum()), share) for practice, share in sources])
+            return tune(self, sources, **options)
+
+        monkeypatch.setattr(FineTuning, "learn", spy)
+        _, report = search(rollouts, tolerance=-9.0, sizes=((2, 2),), rounds=3, evaluate_every=2).run()
+        own = int(rollouts.lengths.sum())
+        assert learned[0] == [(own, 1.0)]
+        assert [[share for _, share in sources] for sources in learned[1:]] == [[0.25, 0.75]] * 2
+        assert all(sources[0][0] == own for sources in learned)
+        assert [j.round for j in report.judgements] == [0, 1, 2, 3], "what the first round brought is judged as well"
+        assert report.updates == 2 * SMALL["pretrain_updates"] + 6 + 2 * 4
+
+    def test_a_kept_return_must_be_kept_on_further_games(self, rollouts: Rollouts, monkeypatch: Any) -> None:
+        """Of many judgements some are lucky: those that keep the return play more games, and all count."""
+        played: list[tuple[str, int]] = []
+
+        def fake(request: Any, seeds: Any, player: Any, **options: Any) -> Rollouts:
+            found = play(request, seeds, player, **options)
+            network = isinstance(player, NetworkPlayer)
+            played.append((type(player).__name__, len(seeds)))
+            lucky = episode_seeds("selection", 3, seed=0)
+            score = 10.0 if not network or tuple(seeds) == lucky else 4.0
+            firsts = found.offsets[:-1]
+            rewards = np.zeros_like(found.rewards)
+            rewards[firsts] = score
+            return dataclasses.replace(found, rewards=rewards)
+
+        monkeypatch.setattr(quantise, "play", fake)
+        options: Any = {"sizes": ((2, 2),), "rounds": 0}
+        _, report = search(rollouts, confirmation_episodes=5, **options).run()
+        assert played == [("PolicyPlayer", 8), ("NetworkPlayer", 3), ("NetworkPlayer", 5)]
+        assert not report.chosen.kept and report.chosen.score == (3 * 10 + 5 * 4) / 8 and report.policy_score == 10
+        assert search(rollouts, confirmation_episodes=5, tolerance=0.4, **options).run()[1].chosen.kept
+        assert search(rollouts, **options).run()[1].chosen.kept, "none asked for"
 
     def test_what_is_returned_is_what_was_judged(self, rollouts: Rollouts) -> None:
         """The judgement, made again by hand on the selection seeds."""
@@ -198,7 +236,7 @@ class TestSeeds:
         judged = [seeds for _, seeds in games if seeds == selection]
         practised = [seed for _, seeds in games if seeds != selection for seed in seeds]
         assert games[0] == ("PolicyPlayer", selection) and len(judged) == 1 + 2 * 4
-        assert len(practised) == len(set(practised)) == 2 * 3 * 3, "no practice game comes twice"
+        assert len(practised) == len(set(practised)) == 2 * 2 * 3, "no practice game comes twice"
         assert set(practised) <= set(episode_seeds("practice", 1000, seed=0))
 
     def test_the_plain_game_is_the_first_of_each(self, rollouts: Rollouts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,9 +248,9 @@ class TestSeeds:
             return play(request, seeds, player, **options)
 
         monkeypatch.setattr(quantise, "play", spy)
-        _, report = search(rollouts, plain=plain, sizes=((2, 2),), rounds=1).run()
+        _, report = search(rollouts, plain=plain, sizes=((2, 2),), rounds=2).run()
         selection, practice = (episode_seeds(role, 1, seed=0)[0] for role in ("selection", "practice"))
-        assert first == [selection, selection, practice, selection]
+        assert first == [selection, selection, selection, practice, selection]
         assert report.policy_score == (30 + 60 + 60) / 3
 
     @given(st.integers(0, 199), st.integers(0, 199), st.integers(1, 5000))
@@ -307,7 +345,9 @@ class TestConfig:
             ({"sizes": ()}, "pairs of 1 digit or more"),
             ({"sizes": ((0, 4),)}, "pairs of 1 digit or more"),
             ({"rounds": -1}, "rounds is 0 or more"),
-            ({"window": 0}, "window is 1 or more"),
+            ({"segment": 0}, "warm_up a part of a segment"),
+            ({"own": 1.5}, "own is a share"),
+            ({"batch": 0}, "batch is 1 or more"),
             ({"selection_episodes": -1}, "selection_episodes is 1 or more"),
         ],
     )

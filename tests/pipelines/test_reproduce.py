@@ -165,7 +165,6 @@ def short_search(monkeypatch: pytest.MonkeyPatch) -> None:
     short = {
         "sizes": ((2, 4), (8, 12)),
         "rounds": 16,
-        "passes": 4,
         "learning_rate": 2e-3,
         "patience": 1,
         "tolerance": 0.5,
