@@ -20,7 +20,7 @@ from moorelens.policies.native import write_native
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy
 from moorelens.policies.players import PolicyPlayer
 from moorelens.policies.training.card import Card, Scores, encode_card
-from moorelens.policies.training.config import HELD_OUT_SEEDS, TrainConfig, selection_seeds
+from moorelens.policies.training.config import HELD_OUT_SEEDS, PPOSettings, TrainConfig, selection_seeds
 from moorelens.policies.training.curve import curve_csv, curve_svg
 from moorelens.policies.training.kinds import Training, open_training
 from moorelens.policies.training.trainer import private_random_state
@@ -135,6 +135,9 @@ def make_card(trainer: Training, policy: GRUPolicy | LSTMPolicy) -> Card:
     ]
     if trainer.config.teacher is not None:
         words.append(_LEARNED[trainer.config.teacher])
+    if trainer.config.start is not None:
+        kept = isinstance(trainer.settings, PPOSettings) and trainer.settings.settled
+        words.append(f"Began with {trainer.config.start}{', whose feature net it kept' if kept else ''}.")
     if trainer.target is not None and held_out.score.mean < trainer.target:
         words.append(f"Below the target of {trainer.target:g}.")
     return Card(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
@@ -26,8 +27,10 @@ class AtariVecEnv(VecEnv):  # type: ignore[misc]
     so its games would not be those of extraction.
     """
 
-    def __init__(self, request: EnvironmentRequest, n: int, *, first_seed: int, frames: bool = True) -> None:
-        """Start `n` games on the seeds from `first_seed`."""
+    def __init__(
+        self, request: EnvironmentRequest, n: int, *, first_seed: int, frames: bool = True, plain: int = 0
+    ) -> None:
+        """Start `n` games on the seeds from `first_seed`, every `plain`-th without sticky actions (0: none)."""
         spec = describe(request)
         super().__init__(
             n,
@@ -35,7 +38,9 @@ class AtariVecEnv(VecEnv):  # type: ignore[misc]
             gymnasium.spaces.Discrete(len(spec.action_names)),
         )
         self._next = first_seed + n
-        self._batch = AtariBatch(request, range(first_seed, first_seed + n), frames=frames)
+        without = msgspec.structs.replace(request, sticky=0.0)
+        self._requests = [without if plain and row % plain == plain - 1 else request for row in range(n)]
+        self._batch = AtariBatch(self._requests, range(first_seed, first_seed + n), frames=frames)
         self._rows = np.arange(n, dtype=np.intp)
         self._actions = np.zeros(n, dtype=np.intp)
 
@@ -57,7 +62,7 @@ class AtariVecEnv(VecEnv):  # type: ignore[misc]
                 "terminal_observation": step.observations[row].copy(),
                 "TimeLimit.truncated": bool(step.truncated[row] and not step.terminated[row]),
             }
-            step.observations[row] = self._batch.restart(row, self._next)
+            step.observations[row] = self._batch.restart(row, self._next, request=self._requests[row])
             self._next += 1
         return step.observations, step.rewards.astype(np.float32), done, infos
 

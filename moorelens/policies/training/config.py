@@ -18,7 +18,15 @@ class PPOSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Hyper-parameters of recurrent PPO (schulman2017ppo), as sb3-contrib names them.
 
     `learning_rate` falls linearly to 0 over `steps`. `batch_size` counts steps, in whole sequences where it can.
-    `gamma` discount, `gae_lambda` its companion, `clip_range`, `ent_coef`, `vf_coef`, `max_grad_norm`: the loss.
+    `gamma` discount, `gae_lambda` its companion, `clip_range`, `ent_coef`, `vf_coef`, `max_grad_norm`: the loss. An
+    update ends early where the policy has moved by `target_kl` (None: never).
+
+    The rest is for a training that begins with a policy. `settled`: its feature net stays as it is and sees every frame
+    once, so that only the memory, the choice and the critic learn. `sharpness`: its logits times this at first, or
+    drawing actions would play worse than choosing them. `critic_first`: share of the steps in which the critic learns
+    alone, because it begins with nothing; `critic_rate`: its learning rate, in multiples of the other; `clip_apart`:
+    `max_grad_norm` holds for actor and critic each (a critic surprised by a point would shrink what the actor learns
+    from it). Every `plain`-th game is without sticky actions (0: none).
     """
 
     n_envs: int = 8
@@ -32,6 +40,13 @@ class PPOSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ent_coef: float = 0.0
     vf_coef: float = 0.5
     max_grad_norm: float = 0.5
+    target_kl: float | None = None
+    settled: bool = False
+    sharpness: float = 1.0
+    critic_first: float = 0.0
+    critic_rate: float = 1.0
+    clip_apart: bool = False
+    plain: int = 0
 
 
 class ImitationSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,7 +96,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     the task's). `evaluate_every`: steps between evaluations (None: the task's). `device`: cpu, cuda or auto. `teacher`:
     imitate a script that reads the emulator's memory (`ram`, Atari only), or learn the right answers of a memory task
     (`oracle`), instead of learning from rewards.
-    `start`: begin with the weights of this policy (`zoo:NAME` or a native file of the same shape).
+    `start`: begin with the weights of this policy (`zoo:NAME` or a native file of the same shape). Atari policies that
+    learn from rewards keep its feature net.
     """
 
     env: str
@@ -221,8 +237,32 @@ def selection_seeds(request: EnvironmentRequest) -> range:
     return SELECTION_SEEDS[:6] if request.is_atari else SELECTION_SEEDS
 
 
-def defaults_for(env: str) -> TaskDefaults:
-    """Return the defaults of a task, those of no task in particular where it has none of its own."""
-    return _TASKS.get(
-        env, TaskDefaults(steps=1_000_000, evaluate_every=50_000, target=None, stop_at=None, ppo=PPOSettings())
-    )
+_STARTED = PPOSettings(
+    n_envs=24,
+    n_steps=256,
+    batch_size=1536,
+    n_epochs=3,
+    learning_rate=1e-4,
+    clip_range=0.1,
+    ent_coef=0.003,
+    target_kl=0.03,
+    settled=True,
+    sharpness=16.0,
+    critic_first=0.01,
+    critic_rate=10.0,
+    clip_apart=True,
+    plain=6,
+)
+
+
+def defaults_for(env: str, *, started: bool = False) -> TaskDefaults:
+    """Return the defaults of a task, those of no task in particular where it has none of its own.
+
+    `started`: of learning from rewards with a policy to begin with. An Atari policy then keeps its feature net: found
+    on Pong (docs/training.md).
+    """
+    nothing = TaskDefaults(steps=1_000_000, evaluate_every=50_000, target=None, stop_at=None, ppo=PPOSettings())
+    found = _TASKS.get(env, nothing)
+    if started and env.startswith("ALE/"):
+        return msgspec.structs.replace(found, steps=2_000_000, evaluate_every=200_000, stop_at=None, ppo=_STARTED)
+    return found

@@ -48,6 +48,24 @@ class SequenceCell(nn.Module):
         return output, states
 
 
+class _Apart(torch.optim.Adam):
+    """Adam whose groups have a `multiple` of the learning rate, which SB3 sets for all alike, and a `norm` each."""
+
+    def step(self, closure: Any = None) -> Any:
+        """Clip each group's gradient to its norm, and make one step."""
+        for group in self.param_groups:
+            if group.get("norm") is not None:
+                nn.utils.clip_grad_norm_(group["params"], group["norm"])
+        rates = [group["lr"] for group in self.param_groups]
+        for group, rate in zip(self.param_groups, rates, strict=True):
+            group["lr"] = rate * group.get("multiple", 1.0)
+        try:
+            return super().step(closure)
+        finally:
+            for group, rate in zip(self.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+
 class _Body(BaseFeaturesExtractor):  # type: ignore[misc]
     """The feature net of a native network, as SB3 wants it."""
 
@@ -77,9 +95,17 @@ class NativeRecurrentPolicy(RecurrentActorCriticPolicy):  # type: ignore[misc]
         architecture: Architecture,
         seed: int,
         start: str | None = None,
+        settled: bool = False,
+        sharpness: float = 1.0,
+        critic_rate: float = 1.0,
+        norm: float | None = None,
         **kwargs: Any,
     ) -> None:
-        """Build both networks with weights drawn from `seed`, the actor's from the policy `start` where it is given."""
+        """Build both networks with weights drawn from `seed`, the actor's from the policy `start` where it is given.
+
+        `settled`: observations are features already (`Seen`), and the feature net of `start` is kept as it is.
+        `sharpness`, `critic_rate`: see `PPOSettings`. `norm`: largest gradient of actor and of critic.
+        """
         generator = torch.Generator().manual_seed(seed)
         networks = []
         for _ in range(2):
@@ -88,6 +114,10 @@ class NativeRecurrentPolicy(RecurrentActorCriticPolicy):  # type: ignore[misc]
             networks.append(network)
         if start is not None:
             begin_with(networks[0], start)
+        with torch.no_grad():
+            networks[0].actor.weight.mul_(sharpness)
+            networks[0].actor.bias.mul_(sharpness)
+        bodies = [nn.Identity(), nn.Identity()] if settled else [network.body for network in networks]
         super().__init__(
             observation_space,
             action_space,
@@ -96,14 +126,14 @@ class NativeRecurrentPolicy(RecurrentActorCriticPolicy):  # type: ignore[misc]
             ortho_init=False,
             share_features_extractor=False,
             features_extractor_class=_Body,
-            features_extractor_kwargs={"body": networks[0].body, "size": spec.feature_size},
+            features_extractor_kwargs={"body": bodies[0], "size": spec.feature_size},
             lstm_hidden_size=architecture.units,
             enable_critic_lstm=True,
             **kwargs,
         )
         actor, critic = networks
         self.spec, self.architecture = spec, architecture
-        self.vf_features_extractor = _Body(observation_space, critic.body, spec.feature_size)
+        self.vf_features_extractor = _Body(observation_space, bodies[1], spec.feature_size)
         self.features_extractor = self.pi_features_extractor
         shape = (architecture.cell, spec.feature_size, architecture.units)
         self.lstm_actor = SequenceCell(actor.cell, *shape)
@@ -111,7 +141,21 @@ class NativeRecurrentPolicy(RecurrentActorCriticPolicy):  # type: ignore[misc]
         self.action_net = actor.actor
         assert critic.critic is not None
         self.value_net = critic.critic
-        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        valued: list[nn.Module] = [self.vf_features_extractor, self.lstm_critic, critic.critic]
+        valuing = [parameter for module in valued for parameter in module.parameters()]
+        ours = {id(parameter) for parameter in valuing}
+        self._acting = [parameter for parameter in self.parameters() if id(parameter) not in ours]
+        groups: list[dict[str, Any]] = [
+            {"params": self._acting, "norm": norm},
+            {"params": valuing, "norm": norm, "multiple": critic_rate},
+        ]
+        self.optimizer = _Apart(groups, lr=lr_schedule(1), **self.optimizer_kwargs)
+        self.settled_body = actor.body.requires_grad_(False) if settled else None
+
+    def teach_actor(self, wanted: bool) -> None:
+        """Let the actor learn with the critic, or not."""
+        for parameter in self._acting:
+            parameter.requires_grad_(wanted)
 
     @staticmethod
     def _process_sequence(
@@ -138,7 +182,7 @@ class NativeRecurrentPolicy(RecurrentActorCriticPolicy):  # type: ignore[misc]
         policy = network_of(self.spec, self.architecture)
         with torch.no_grad():
             for ours, theirs in (
-                (policy.body, self.pi_features_extractor.body),
+                (policy.body, self.settled_body or self.pi_features_extractor.body),
                 (policy.cell, self.lstm_actor.cell),
                 (policy.actor, self.action_net),
             ):

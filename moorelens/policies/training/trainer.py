@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import numpy as np
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.logger import Logger, configure
+from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from moorelens.envs.config import EnvironmentSpec
@@ -17,12 +20,16 @@ from moorelens.envs.control import build
 from moorelens.envs.description import describe
 from moorelens.envs.playing import play
 from moorelens.envs.views import Viewed
+from moorelens.errors import OptionError
 from moorelens.policies.config import Architecture
+from moorelens.policies.load import open_policy
 from moorelens.policies.networks import GRUPolicy, LSTMPolicy, build_network
 from moorelens.policies.players import PolicyPlayer
 from moorelens.policies.training import checkpoint
 from moorelens.policies.training.config import PPOSettings, TrainConfig, defaults_for, selection_seeds, training_request
 from moorelens.policies.training.sb3_policy import NativeRecurrentPolicy
+from moorelens.policies.training.settled import Seen
+from moorelens.policies.training.start import begin_with
 
 STREAK = 3  # evaluations at the target in a row that end a training: one may be luck
 
@@ -45,7 +52,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, *, tensorboard: str | None = None) -> None:
         """Build environments, networks and optimiser from the seed."""
-        defaults = defaults_for(config.env)
+        defaults = defaults_for(config.env, started=config.start is not None)
         self.config = config
         self.settings: PPOSettings = config.ppo or defaults.ppo
         self.total = config.steps or defaults.steps
@@ -77,6 +84,7 @@ class Trainer:
         """Collect one batch of episodes' parts and update on it."""
         began = time.perf_counter()
         self._rate.left = 1.0 - self.steps / self.total
+        self._model.policy.teach_actor(self.steps >= self.settings.critic_first * self.total)
         size = self.settings.n_envs * self.settings.n_steps
         self._model.learn(size, reset_num_timesteps=self.steps == 0, log_interval=1)
         self.seconds += time.perf_counter() - began
@@ -152,7 +160,7 @@ class Trainer:
 
     def _build(self) -> tuple[RecurrentPPO, VecNormalize]:
         chosen, spec = self.settings, describe(self.request)
-        architecture = Architecture(cell=self.config.cell, units=self.config.units, **_body_for(spec.observation_shape))
+        architecture = self._architecture(spec.observation_shape)
         network = build_network(
             env_id=spec.id,
             observation_shape=spec.observation_shape,
@@ -161,6 +169,14 @@ class Trainer:
             architecture=architecture,
         )
         environments = self._environments(spec)
+        if chosen.settled:
+            if self.config.start is None:
+                raise OptionError(
+                    "A settled feature net is that of the policy a training begins with, and there is none: name one "
+                    "with --start, or leave settled out."
+                )
+            begin_with(network, self.config.start)
+            environments = Seen(environments, network.eval(), device=get_device(self.config.device))
         # Rewards are divided by the running deviation of the discounted return, so that one set of settings fits all
         # tasks.
         rewards = VecNormalize(environments, norm_obs=False, gamma=chosen.gamma, clip_reward=np.inf)
@@ -176,7 +192,8 @@ class Trainer:
             clip_range=chosen.clip_range,
             ent_coef=chosen.ent_coef,
             vf_coef=chosen.vf_coef,
-            max_grad_norm=chosen.max_grad_norm,
+            max_grad_norm=math.inf if chosen.clip_apart else chosen.max_grad_norm,
+            target_kl=chosen.target_kl,
             seed=self.config.seed,
             device=self.config.device,
             policy_kwargs={
@@ -184,16 +201,29 @@ class Trainer:
                 "architecture": architecture,
                 "seed": self.config.seed,
                 "start": self.config.start,
+                "settled": chosen.settled,
+                "sharpness": chosen.sharpness,
+                "critic_rate": chosen.critic_rate,
+                "norm": chosen.max_grad_norm if chosen.clip_apart else None,
             },
         )
         return model, rewards
+
+    def _architecture(self, shape: tuple[int, ...]) -> Architecture:
+        """Return that of the policy to begin with, with the memory that was asked for, or our own for the shape."""
+        memory: dict[str, Any] = {"cell": self.config.cell, "units": self.config.units}
+        begun = open_policy(self.config.start).policy if self.config.start is not None else None
+        if isinstance(begun, (GRUPolicy, LSTMPolicy)):
+            return msgspec.structs.replace(begun.architecture, **memory)
+        return Architecture(**memory, **_body_for(shape))
 
     def _environments(self, spec: EnvironmentSpec) -> VecMonitor:
         count = self.settings.n_envs
         if spec.kind == "atari":
             from moorelens.policies.training.atari_vec import AtariVecEnv
 
-            return VecMonitor(AtariVecEnv(self.request, count, first_seed=1_000_000 * (self.config.seed + 1)))
+            first, plain = 1_000_000 * (self.config.seed + 1), self.settings.plain
+            return VecMonitor(AtariVecEnv(self.request, count, first_seed=first, plain=plain))
         return VecMonitor(DummyVecEnv([lambda: Viewed(build(self.request), self.request)] * count))
 
     def _fingerprint(self) -> str:
