@@ -89,7 +89,8 @@ class FineTuning:
         return Practice(sequences=sequences, codes=self._encoded(sequences.states))
 
     def _encoded(self, states: Tensor) -> Tensor:
-        return self._quantisers["state"].encode(states.flatten(0, 1)).unflatten(0, states.shape[:2])
+        codes = self._quantisers["state"].encode(states.flatten(0, 1))
+        return codes.reshape(*states.shape[:2], codes.shape[-1])
 
     def _batch(self, sources: Sequence[tuple[Practice, float]], generator: torch.Generator) -> Segments:
         whole = sum(share for _, share in sources)

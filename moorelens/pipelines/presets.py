@@ -14,9 +14,9 @@ def quantise_config(config: ExplainConfig | DemoConfig, *, atari: bool) -> Quant
 
 
 _CONTROL = {
-    # Three sizes where design 4 has one: two digits of memory (9 states at most) keep CartPole, four LunarLander.
+    # Four sizes where design 4 has one: a digit of memory (3 states at most) keeps CartPole, four LunarLander.
     "quick": {
-        "sizes": ((2, 4), (4, 8), (8, 12)),
+        "sizes": ((1, 3), (2, 4), (4, 8), (8, 12)),
         "rounds": 20,
         "learning_rate": 2e-3,
         "patience": 1,
@@ -26,7 +26,7 @@ _CONTROL = {
         "restarts": 0,
     },
     "standard": {
-        "sizes": ((2, 4), (3, 6), (4, 8), (8, 12), (16, 16)),
+        "sizes": ((1, 3), (2, 4), (3, 6), (4, 8), (8, 12), (16, 16)),
         "rounds": 30,
         "learning_rate": 2e-3,
         "patience": 2,
@@ -35,7 +35,7 @@ _CONTROL = {
         "restarts": 1,
     },
     "thorough": {
-        "sizes": ((2, 4), (3, 6), (4, 8), (6, 10), (8, 12), (16, 16), (32, 32)),
+        "sizes": ((1, 3), (2, 4), (3, 6), (4, 8), (6, 10), (8, 12), (16, 16), (32, 32)),
         "rounds": 80,
         "learning_rate": 2e-3,
         "stop_early": False,
@@ -52,6 +52,8 @@ _ATARI = {
         "sizes": ((32, 32), (64, 100)),
         "restarts": 0,
         "state_hidden": (8, 4),
+        "updates": 200,
+        "averaging": 0.99,
         "rounds": 60,
         "tolerance": 0.05,
         "episodes": 3,
@@ -62,6 +64,8 @@ _ATARI = {
     "standard": {
         "sizes": ((16, 16), (32, 32), (64, 100)),
         "state_hidden": (8, 4),
+        "updates": 200,
+        "averaging": 0.99,
         "rounds": 120,
         "episodes": 6,
         "selection_episodes": 6,
@@ -71,6 +75,8 @@ _ATARI = {
     "thorough": {
         "sizes": ((8, 8), (16, 16), (32, 32), (64, 100), (128, 400)),
         "state_hidden": (8, 4),
+        "updates": 200,
+        "averaging": 0.99,
         "rounds": 240,
         "episodes": 6,
         "selection_episodes": 10,

@@ -92,7 +92,8 @@ def test_options_reach_the_pipeline_as_one_config(
 @pytest.mark.parametrize(
     ("options", "policy"),
     [
-        ((), "zoo:cartpole"),
+        ((), "zoo:pong-conv"),
+        (("--env", "CartPole-v1"), "zoo:cartpole"),
         (("--env", "Acrobot-v1"), "zoo:acrobot"),
         (("--env", "ALE/Freeway-v5"), "zoo:freeway"),
         (("--env", "moorelens/Tomita3-v0"), "zoo:tomita3"),
