@@ -1,4 +1,7 @@
-"""The ten lines that a job ends with on the terminal, from what `summary.json` holds; at most 80 columns."""
+"""The lines that a job ends with on the terminal, from what `summary.json` holds: ten of at most 80 columns.
+
+Atari policies get one more, about the papers' game.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,13 @@ _PLAYERS = ("machine", "reduced", "folded")
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Return ten lines about a summary (the keys of design 3): what was not measured is said so, never 0."""
+    """Return the lines about a summary (the keys of design 3): what was not measured is said so, never 0."""
     lines = [
         _subject(summary),
         f"{'':10}{'return':>9}  {'95 % interval':<19} {'games':>5}  {'loss':>7}  recorded steps",
         _player(summary, "policy"),
         *(_player(summary, name) for name in _PLAYERS),
+        *_published(summary["returns_published"]),
         f"Faithful  {_fidelity(summary['fidelity'])}",
         f"Sizes     {_sizes(summary['sizes'])}",
         f"Decisions {_decisions(summary)}",
@@ -45,6 +49,12 @@ def _player(summary: Mapping[str, Any], name: str) -> str:
     decided = "" if score.get("decided") is None else share(score["decided"])
     interval = _interval(score["low"], score["high"])
     return f"{name:10}{number(score['mean']):>9}  {interval:<19} {count(score['n']):>5}  {lost:>7}  {decided}"
+
+
+def _published(returns: Mapping[str, Any]) -> list[str]:
+    """Return the line about the papers' game, which has no sticky actions and is one and the same each time."""
+    found = [(name, returns[name]["mean"], number) for name in ("policy", *_PLAYERS) if returns.get(name)]
+    return [f"Published {_listed(found)}, in the papers' game"] if found else []
 
 
 def _interval(low: float | None, high: float | None) -> str:

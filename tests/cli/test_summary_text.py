@@ -1,4 +1,4 @@
-"""The ten lines at the end of a job."""
+"""The lines at the end of a job."""
 
 from __future__ import annotations
 
@@ -64,6 +64,17 @@ def test_ten_lines_that_anyone_can_read() -> None:
         "Decisions 9 structural, 5 action, 3 semantic, 1 dwell, salient parts flip 82.5 %",
         "Memory    reactivity 0.80, gain +0.15, open loop 0.10, best tree 0.91",
     ]
+
+
+def test_atari_policies_have_a_line_about_the_papers_game() -> None:
+    played = Returns(
+        policy=Score(mean=18.0, low=None, high=None, n=1),
+        machine=MachineScore(mean=20.0, low=None, high=None, n=1, decided=1.0),
+        folded=MachineScore(mean=-20.5, low=None, high=None, n=1, decided=1.0),
+    )
+    found = lines(msgspec.structs.replace(FULL, returns_published=played))
+    assert found[6] == "Published policy 18, machine 20, folded -20.5, in the papers' game"
+    assert found[:6] + found[7:] == lines(FULL)
 
 
 def test_what_was_not_measured_is_said_so_and_is_never_zero() -> None:
