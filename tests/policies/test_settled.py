@@ -170,10 +170,15 @@ def test_it_goes_on_from_a_checkpoint() -> None:
 def test_what_cannot_be_begun_with_is_refused() -> None:
     with pytest.raises(OptionError, match="name one with --start"):
         Trainer(TrainConfig(env="ALE/Pong-v5", steps=64, ppo=FEW))
-    for wrong in ({"start": "zoo:freeway"}, {"units": 32}):
+    for wrong, says in (({"start": "zoo:freeway"}, "trained on ALE/Pong-v5"), ({"units": 32}, "pass --units 64.")):
         options: dict[str, object] = {"units": 64, "start": START} | wrong
-        with pytest.raises(PolicyError, match="of another kind"):
+        with pytest.raises(PolicyError, match=says):
             Trainer(TrainConfig(env="ALE/Pong-v5", steps=64, ppo=FEW, **options))  # type: ignore[arg-type]
+
+
+def test_a_policy_of_another_environment_is_named() -> None:
+    with pytest.raises(PolicyError, match="its own environment and zoo:pong-pupil is of another kind.*on CartPole-v1"):
+        Trainer(TrainConfig(env="CartPole-v1", units=64, start=START))
 
 
 def test_atari_policies_that_begin_with_one_keep_its_feature_net_unless_told_otherwise() -> None:

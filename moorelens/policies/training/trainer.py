@@ -160,7 +160,7 @@ class Trainer:
 
     def _build(self) -> tuple[RecurrentPPO, VecNormalize]:
         chosen, spec = self.settings, describe(self.request)
-        architecture = self._architecture(spec.observation_shape)
+        architecture = self._architecture(spec)
         network = build_network(
             env_id=spec.id,
             observation_shape=spec.observation_shape,
@@ -209,13 +209,13 @@ class Trainer:
         )
         return model, rewards
 
-    def _architecture(self, shape: tuple[int, ...]) -> Architecture:
+    def _architecture(self, spec: EnvironmentSpec) -> Architecture:
         """Return that of the policy to begin with, with the memory that was asked for, or our own for the shape."""
         memory: dict[str, Any] = {"cell": self.config.cell, "units": self.config.units}
         begun = open_policy(self.config.start).policy if self.config.start is not None else None
-        if isinstance(begun, (GRUPolicy, LSTMPolicy)):
+        if isinstance(begun, (GRUPolicy, LSTMPolicy)) and begun.spec.env_id == spec.id:
             return msgspec.structs.replace(begun.architecture, **memory)
-        return Architecture(**memory, **_body_for(shape))
+        return Architecture(**memory, **_body_for(spec.observation_shape))
 
     def _environments(self, spec: EnvironmentSpec) -> VecMonitor:
         count = self.settings.n_envs
