@@ -177,7 +177,7 @@ def test_what_cannot_be_begun_with_is_refused() -> None:
 
 
 def test_a_policy_of_another_environment_is_named() -> None:
-    with pytest.raises(PolicyError, match="its own environment and zoo:pong-pupil is of another kind.*on CartPole-v1"):
+    with pytest.raises(PolicyError, match="zoo:pong-pupil is of another kind"):
         Trainer(TrainConfig(env="CartPole-v1", units=64, start=START))
 
 
