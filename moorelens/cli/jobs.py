@@ -1,4 +1,4 @@
-"""`demo`, `explain` and `extract`: a job on a policy, then ten lines about what came out and where it is."""
+"""`demo`, `explain` and `extract`: a job on a policy, then some lines about what came out and where it is."""
 
 from __future__ import annotations
 

@@ -54,7 +54,10 @@ def _player(summary: Mapping[str, Any], name: str) -> str:
 def _published(returns: Mapping[str, Any]) -> list[str]:
     """Return the line about the papers' game, which has no sticky actions and is one and the same each time."""
     found = [(name, returns[name]["mean"], number) for name in ("policy", *_PLAYERS) if returns.get(name)]
-    return [f"Published {_listed(found)}, in the papers' game"] if found else []
+    if not found:
+        return []
+    line = f"Published {_listed(found)}"
+    return [line + meant if len(line + (meant := ", in the papers' game")) <= WIDTH else line]
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -49,7 +49,7 @@ def train_config(options: TrainOptions) -> TrainConfig:
     plain_fields = [name for name in TrainConfig.__struct_fields__ if name not in settings]
     return TrainConfig(
         **{name: getattr(options, name) for name in plain_fields},
-        ppo=_settings("ppo", defaults_for(options.env).ppo, options.ppo),
+        ppo=_settings("ppo", defaults_for(options.env, started=options.start is not None).ppo, options.ppo),
         imitation=_settings("imitation", ImitationSettings(), options.imitation),
     )
 

@@ -84,6 +84,9 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 f"own is a share and warm_up a part of a segment, and {self.own:g} and {self.warm_up} of "
                 f"{self.segment} are not: pass such as own=0.25, warm_up=2, segment=16."
             )
+        for name in ("confirmation_episodes", "first_updates"):
+            if getattr(self, name) < 0:
+                raise OptionError(f"{name} is 0 or more, and {getattr(self, name)} is not: pass a larger number.")
         for name in ("episodes", "updates", "batch", "segment", "evaluate_every", "patience", "selection_episodes"):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name} is 1 or more, and {getattr(self, name)} is not: pass a larger number.")

@@ -135,13 +135,20 @@ class FineTuning:
             qbn.requires_grad_(False)
         return copies
 
+    def _tensors(self) -> dict[str, Tensor]:
+        """Return every tensor of both quantisers: what is trained and what is not, such as the thresholds of `sign`."""
+        return {
+            f"{name}/{key}": tensor for name, qbn in self._quantisers.items() for key, tensor in qbn.tensors().items()
+        }
+
     def state(self) -> bytes:
         """Return everything that further training depends on."""
         arrays: dict[str, npt.NDArray[np.float32]] = {}
         for i, (parameter, mean) in enumerate(zip(self._parameters, self._mean, strict=True)):
-            arrays |= {f"{i}/weight": parameter.detach().numpy(), f"{i}/mean": mean.numpy()}
+            arrays[f"{i}/mean"] = mean.numpy()
             for name, tensor in self._optimiser.state.get(parameter, {}).items():
                 arrays[f"{i}/adam/{name}"] = tensor.detach().numpy()
+        arrays |= {f"tensor/{name}": tensor.numpy() for name, tensor in self._tensors().items()}
         return encode_arrays(arrays, compress=False)
 
     def restore(self, data: bytes) -> None:
@@ -149,8 +156,9 @@ class FineTuning:
         arrays = decode_arrays(data)
         self._optimiser.state.clear()
         with torch.no_grad():
+            for name, tensor in self._tensors().items():
+                tensor.copy_(torch.from_numpy(np.array(arrays[f"tensor/{name}"])))
             for i, (parameter, mean) in enumerate(zip(self._parameters, self._mean, strict=True)):
-                parameter.copy_(torch.from_numpy(np.array(arrays[f"{i}/weight"])))
                 mean.copy_(torch.from_numpy(np.array(arrays[f"{i}/mean"])))
                 prefix = f"{i}/adam/"
                 found = {name: array for name, array in arrays.items() if name.startswith(prefix)}

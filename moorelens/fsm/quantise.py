@@ -36,7 +36,8 @@ from moorelens.runs.progress import NullProgress, Progress, TaskProgress
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):
     """One candidate on the selection seeds: its mean return, agreement with the policy, and how many codes it used.
 
-    `candidate`: size and restart as tried; `round`: rounds of fine-tuning before it; `kept`: the return is kept.
+    `candidate`: size and restart as tried; `round`: rounds of fine-tuning before it; `kept`: the return is kept, on the
+    confirmation games too where there are any. The numbers are of the first `selection_episodes` games.
     """
 
     candidate: int
@@ -279,16 +280,14 @@ class QuantiserSearch:
         played = self._play(self._selection, player)
         watched = sequences_of(self.policy, played, reader=self.reader)
         greedy = watched.logits.argmax(dim=-1).T[watched.mask.T].numpy()
-        returns = played.returns
-        kept = self._keeps(returns)
+        kept = self._keeps(played.returns)
         if kept and self._confirmation:
             again = play(self.request, self._confirmation, player, workers=self.workers)
-            returns = np.concatenate([returns, again.returns])
-            kept = self._keeps(returns)
+            kept = self._keeps(np.concatenate([played.returns, again.returns]))
         return Judgement(
             candidate=candidate,
             round=round_number,
-            score=float(returns.mean()),
+            score=float(played.returns.mean()),
             agreement=float((greedy == played.actions).mean()),
             states=len(np.unique(played.extras["state"], axis=0)),
             symbols=len(np.unique(played.extras["symbol"], axis=0)),

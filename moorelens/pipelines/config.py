@@ -77,7 +77,7 @@ class DemoConfig(JobConfig, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """`demo`: the whole job on a bundled policy."""
 
     policy: str = ""
-    """Which policy to show; else the bundled one that plays --env, which is ALE/Pong-v5 where none is given."""
+    """Which policy to show; else a bundled one that plays --env, which is ALE/Pong-v5 where none is given."""
     preset: Preset = "quick"
     """How much work: quick (about a minute for control tasks), standard or thorough."""
 

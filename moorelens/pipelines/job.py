@@ -74,7 +74,7 @@ class Job:
         """Return the episode seeds of a role."""
         count = {
             "fit": self.budget.episodes,
-            "selection": self.quantise.selection_episodes,
+            "selection": self.quantise.selection_episodes + self.quantise.confirmation_episodes,
             "held_out": self.budget.held_out,
         }
         return episode_seeds(role, count[role], seed=self.config.seed)

@@ -80,6 +80,8 @@ def _train(trainer: Training, folder: Path, progress: Progress) -> None:
     limit = trainer.config.max_minutes
     stop = math.inf if limit is None else time.monotonic() + 60.0 * limit
     saved = time.monotonic()
+    if trainer.config.start is not None and not trainer.curve and trainer.steps == 0:
+        trainer.evaluate()  # what it begins with is a candidate like what comes of it
     with progress.task(f"training {trainer.config.env}", total=trainer.total) as task:
         task.advance(trainer.steps)
         try:

@@ -75,6 +75,9 @@ def test_atari_policies_have_a_line_about_the_papers_game() -> None:
     found = lines(msgspec.structs.replace(FULL, returns_published=played))
     assert found[6] == "Published policy 18, machine 20, folded -20.5, in the papers' game"
     assert found[:6] + found[7:] == lines(FULL)
+    large = MachineScore(mean=12_345.6, low=None, high=None, n=1, decided=1.0)
+    wide = Returns(policy=Score(mean=12_345.6, low=None, high=None, n=1), machine=large, reduced=large, folded=large)
+    assert lines(msgspec.structs.replace(FULL, returns_published=wide))[6].endswith("folded 12 345.6")
 
 
 def test_what_was_not_measured_is_said_so_and_is_never_zero() -> None:

@@ -101,6 +101,15 @@ class TestGoingOn:
             assert outcome(search(rollouts).run(checkpoint=again)) == whole, f"after save {i}"
             assert again.saved == saves.saved[i:], "and saves the same on the way"
 
+    @pytest.mark.parametrize("kind", ["sign", "kmeans"])
+    def test_what_was_fitted_and_is_not_trained_is_kept_too(self, kind: Any, rollouts: Rollouts) -> None:
+        saves: Any = Saves()
+        options: dict[str, Any] = {"kind": kind, "sizes": ((3, 3),), "rounds": 2}
+        whole = outcome(search(rollouts, **options).run(checkpoint=saves))
+        for saved in saves.saved:
+            again: Any = Saves(saved)
+            assert outcome(search(rollouts, **options).run(checkpoint=again)) == whole
+
     def test_checkpoints_change_nothing(self, rollouts: Rollouts) -> None:
         saves: Any = Saves()
         config: Any = {"sizes": ((2, 2),), "rounds": 2}
@@ -180,7 +189,7 @@ class TestSearch:
         options: Any = {"sizes": ((2, 2),), "rounds": 0}
         _, report = search(rollouts, confirmation_episodes=5, **options).run()
         assert played == [("PolicyPlayer", 8), ("NetworkPlayer", 3), ("NetworkPlayer", 5)]
-        assert not report.chosen.kept and report.chosen.score == (3 * 10 + 5 * 4) / 8 and report.policy_score == 10
+        assert not report.chosen.kept and report.chosen.score == report.policy_score == 10, "of the first three"
         assert search(rollouts, confirmation_episodes=5, tolerance=0.4, **options).run()[1].chosen.kept
         assert search(rollouts, **options).run()[1].chosen.kept, "none asked for"
 
@@ -347,6 +356,7 @@ class TestConfig:
             ({"rounds": -1}, "rounds is 0 or more"),
             ({"segment": 0}, "warm_up a part of a segment"),
             ({"own": 1.5}, "own is a share"),
+            ({"confirmation_episodes": -1}, "confirmation_episodes is 0 or more"),
             ({"batch": 0}, "batch is 1 or more"),
             ({"selection_episodes": -1}, "selection_episodes is 1 or more"),
         ],

@@ -16,8 +16,9 @@ from moorelens.envs.config import EnvironmentRequest
 from moorelens.errors import OptionError
 from moorelens.fsm.seeds import Role, episode_seeds
 from moorelens.pipelines import job as jobs
-from moorelens.pipelines.config import ExplainConfig, file_name
+from moorelens.pipelines.config import DemoConfig, ExplainConfig, file_name
 from moorelens.pipelines.job import Job, open_job
+from moorelens.pipelines.presets import quantise_config
 from moorelens.pipelines.summarise import reference_of
 from moorelens.policies.native import write_native
 from moorelens.policies.zoo.files import zoo_file
@@ -52,7 +53,7 @@ def test_a_control_task_is_played_the_same_way_everywhere(plain: Job) -> None:
     assert plain.request == plain.fitting == plain.held_out
     assert not plain.deterministic
     assert (len(plain.seeds("fit")), len(plain.seeds("held_out"))) == (3, 2)
-    assert len(plain.seeds("selection")) == plain.quantise.selection_episodes
+    assert len(plain.seeds("selection")) == plain.quantise.selection_episodes + plain.quantise.confirmation_episodes
 
 
 def atari(folder: Path, **options: Any) -> Job:
@@ -148,3 +149,12 @@ def test_a_trained_policy_is_called_after_its_folder(tmp_path: Path) -> None:
     recorded = job.header("explain").config["policy"]
     assert recorded == "train-CartPole-v1-0/policy.safetensors"
     assert file_name(recorded) == folder.name
+
+
+def test_the_demo_of_a_game_begins_with_a_code_that_keeps_it() -> None:
+    explained = quantise_config(ExplainConfig(policy="zoo:pong-conv", preset="quick"), atari=True)
+    shown = quantise_config(DemoConfig(), atari=True)
+    assert explained.sizes == ((16, 24), *shown.sizes) and shown.sizes == ((32, 32), (64, 100))
+    assert quantise_config(DemoConfig(), atari=False) == quantise_config(
+        ExplainConfig(policy="x", preset="quick"), atari=False
+    )

@@ -167,6 +167,19 @@ def test_it_goes_on_from_a_checkpoint() -> None:
     again.close()
 
 
+def test_a_checkpoint_brings_its_feature_net() -> None:
+    """What the training began with may be another file by now: games are seen by the net that is kept."""
+    trainer = training()
+    saved = trainer.save()
+    with torch.no_grad():
+        for parameter in trainer._network.body.parameters():
+            parameter.zero_()
+    trainer.restore(saved)
+    first, seen = begun().body.state_dict(), trainer._network.body.state_dict()
+    assert all(torch.equal(tensor, seen[name]) for name, tensor in first.items())
+    trainer.close()
+
+
 def test_what_cannot_be_begun_with_is_refused() -> None:
     with pytest.raises(OptionError, match="name one with --start"):
         Trainer(TrainConfig(env="ALE/Pong-v5", steps=64, ppo=FEW))

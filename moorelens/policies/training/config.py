@@ -19,7 +19,7 @@ class PPOSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `learning_rate` falls linearly to 0 over `steps`. `batch_size` counts steps, in whole sequences where it can.
     `gamma` discount, `gae_lambda` its companion, `clip_range`, `ent_coef`, `vf_coef`, `max_grad_norm`: the loss. An
-    update ends early where the policy has moved by `target_kl` (None: never).
+    update ends early where the policy has moved by 1.5 times `target_kl` (None: never).
 
     The rest is for a training that begins with a policy. `settled`: its feature net stays as it is and sees every frame
     once, so that only the memory, the choice and the critic learn. `sharpness`: its logits times this at first, or

@@ -60,6 +60,10 @@ class Imitator:
     def __init__(self, config: TrainConfig, *, tensorboard: str | None = None) -> None:
         """Draw the weights from the seed and start the games."""
         self._logger = configure(tensorboard, ["tensorboard"]) if tensorboard else Logger(None, [])
+        if config.cell != "gru":
+            raise OptionError(
+                f"A pupil of --teacher ram has a GRU and --cell {config.cell} was asked for: leave --cell out."
+            )
         defaults = defaults_for(config.env)
         self.config = config
         self.settings = settings = config.imitation or msgspec.structs.replace(defaults.imitation, units=config.units)

@@ -67,7 +67,7 @@ class Trainer:
         self.streak = 0
         self.seconds = 0.0
         self._rate = _Falling(self.settings.learning_rate)
-        self._model, self._rewards = self._build()
+        self._model, self._rewards, self._network = self._build()
         self._model.set_logger(configure(tensorboard, ["tensorboard"]) if tensorboard else Logger(None, []))
 
     @property
@@ -144,6 +144,9 @@ class Trainer:
         tensors, facts = checkpoint.decode(data, checkpoint.PPOFacts)
         checkpoint.same_training(facts.config, self._fingerprint())
         self._model.policy.load_state_dict(checkpoint.under(tensors, "policy/"))
+        if self._model.policy.settled_body is not None:
+            # The games are seen by what was begun with, whatever has become of that file.
+            self._network.body.load_state_dict(self._model.policy.settled_body.state_dict())
         checkpoint.restore_optimiser(self._model.policy.optimizer, tensors)
         self._model.num_timesteps, self._model._n_updates = facts.steps, facts.updates
         self.curve, self.best, self.streak, self.seconds = list(facts.curve), facts.best, facts.streak, facts.seconds
@@ -158,7 +161,7 @@ class Trainer:
         """Let go of the environments."""
         self._rewards.close()
 
-    def _build(self) -> tuple[RecurrentPPO, VecNormalize]:
+    def _build(self) -> tuple[RecurrentPPO, VecNormalize, GRUPolicy | LSTMPolicy]:
         chosen, spec = self.settings, describe(self.request)
         architecture = self._architecture(spec)
         network = build_network(
@@ -207,7 +210,7 @@ class Trainer:
                 "norm": chosen.max_grad_norm if chosen.clip_apart else None,
             },
         )
-        return model, rewards
+        return model, rewards, network
 
     def _architecture(self, spec: EnvironmentSpec) -> Architecture:
         """Return that of the policy to begin with, with the memory that was asked for, or our own for the shape."""
