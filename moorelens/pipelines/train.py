@@ -131,7 +131,7 @@ def make_card(trainer: Training, policy: GRUPolicy | LSTMPolicy) -> Card:
     """Play the held-out seeds once and write the card."""
     held_out = _scores(policy, trainer.request, HELD_OUT_SEEDS)
     atari = trainer.request.is_atari
-    chosen = len(selection_seeds(trainer.request))
+    chosen = len(trainer.selection)
     words = [
         f"Chosen by its mean return on {chosen} selection seeds; the 30 held-out seeds were played for this card only."
     ]

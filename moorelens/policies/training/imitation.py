@@ -72,6 +72,7 @@ class Imitator:
         self.target = defaults.target if config.target is None else config.target
         self.stop_at = defaults.stop_at if config.target is None else config.target
         self.request, self.gamma = training_request(config.env), settings.gamma
+        self.selection = selection_seeds(self.request)
         teacher = ram_teacher(config.env)
         self.teacher: str | None = (type(teacher).__doc__ or "").split("\n")[0]
         spec = describe(self.request)
@@ -145,7 +146,7 @@ class Imitator:
     def evaluate(self) -> dict[str, float]:
         """Play the selection seeds greedily, keep the policy if it is the best so far, and add a row to the curve."""
         policy = self.policy()
-        returns = play(self.request, selection_seeds(self.request), PolicyPlayer(policy)).returns
+        returns = play(self.request, self.selection, PolicyPlayer(policy)).returns
         recent = self.collector.returns[-20:]
         row = {
             "steps": float(self.steps),

@@ -20,6 +20,7 @@ class Training(Protocol):
     teacher: str | None
     config: TrainConfig
     request: EnvironmentRequest
+    selection: range
     total: int
     evaluate_every: int
     target: float | None

@@ -47,6 +47,7 @@ class OracleTraining:
         """Begin; raises `OptionError` for a task that has no oracle, and for settings of other ways of training."""
         _only_its_own(config)
         self.config, self.request = config, training_request(config.env)
+        self.selection = selection_seeds(self.request)
         self.teacher: str | None = "the machine of the task"
         lesson = lesson_for(config.env)
         self.settings = TeachSettings(units=config.units)
@@ -80,7 +81,7 @@ class OracleTraining:
     def evaluate(self) -> dict[str, float]:
         """Play the selection seeds greedily, keep the policy if it is the best so far, and add a row to the curve."""
         policy = self._copy()
-        returns = play(self.request, selection_seeds(self.request), PolicyPlayer(policy)).returns
+        returns = play(self.request, self.selection, PolicyPlayer(policy)).returns
         row = {
             "steps": float(self.steps),
             "seconds": round(self.seconds, 1),

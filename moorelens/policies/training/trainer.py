@@ -60,6 +60,7 @@ class Trainer:
         self.target = defaults.target if config.target is None else config.target
         self.stop_at = defaults.stop_at if config.target is None else config.target
         self.request = training_request(config.env)
+        self.selection = selection_seeds(self.request, started=config.start is not None)
         self.gamma = self.settings.gamma
         self.curve: list[dict[str, float]] = []
         self.best: tuple[float, ...] | None = None
@@ -92,7 +93,7 @@ class Trainer:
     def evaluate(self) -> dict[str, float]:
         """Play the selection seeds greedily, keep the policy if it is the best so far, and add a row to the curve."""
         policy = self.policy()
-        returns = play(self.request, selection_seeds(self.request), PolicyPlayer(policy)).returns
+        returns = play(self.request, self.selection, PolicyPlayer(policy)).returns
         recent = [info["r"] for info in self._model.ep_info_buffer or []]
         row = {
             "steps": float(self.steps),
