@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from moorelens.cli.config import TrainOptions
@@ -48,3 +49,9 @@ def test_a_short_training_stops_in_order_and_goes_on(capsys: pytest.CaptureFixtu
 
 def test_an_environment_that_does_not_exist(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     refused(run(capsys, "train", "NoSuchEnv-v0", "--out", str(tmp_path / "run"), "--quiet"))
+
+
+def test_a_setting_beside_a_policy_to_begin_with_leaves_the_others_of_such_trainings() -> None:
+    asked = train_config(TrainOptions(env="ALE/Pong-v5", start="zoo:pong-pupil", ppo={"learning_rate": 5e-5}))
+    usual = defaults_for("ALE/Pong-v5", started=True).ppo
+    assert asked.ppo == msgspec.structs.replace(usual, learning_rate=5e-5) and usual.settled
