@@ -350,7 +350,7 @@ class TestAnEnvironmentThatBreaks:
 
 class TestADiskThatIsFull:
     @pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
-    @pytest.mark.parametrize("room", [0, 3_000, 30_000, 100_000])
+    @pytest.mark.parametrize("room", [0, 6_000, 30_000, 100_000])
     def test_stops_the_run_and_loses_nothing(
         self, room: int, checkpoint: Path, tmp_path: Path, capsys: Capture
     ) -> None:
