@@ -33,8 +33,8 @@ class QuantiseConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     equal loss jump between full and no return. `clip`: gradient norm.
     `evaluate_every`: rounds between judgements on the first `selection_episodes` selection seeds. One that keeps the
     return plays the next `confirmation_episodes` too and must keep that of all: of many judgements, some are lucky.
-    `tolerance`: loss of return, as a share of the
-    policy's, that counts as kept. `patience`: judgements in a row that must keep it before the fit may stop early.
+    `tolerance`: loss of return, as a share of the policy's, that counts as kept. `patience`: judgements in a row that
+    must keep it before the fit may stop early.
     `validation`: share of the episodes held out when reconstruction is judged (spec-fsm 2.4).
     """
 

@@ -59,7 +59,7 @@ class FineTuning:
 
         `sources`: episodes and which share of every batch is drawn from them; those without a step are left out.
         """
-        drawn_from = [(practice, share) for practice, share in sources if share and practice.sequences.mask.any()]
+        drawn_from = [(practice, share) for practice, share in sources if share and practice.lengths.any()]
         if not drawn_from:
             return 0.0
         for group in self._optimiser.param_groups:

@@ -257,7 +257,8 @@ class QuantiserSearch:
         if checkpoint:
             checkpoint.stop_if_late()
         sequences = sequences_of(self.policy, played, reader=self.reader)
-        return Practice(sequences=sequences, codes=padded(played.extras["state"], played.offsets))
+        codes = torch.from_numpy(np.array(played.extras["state"]))
+        return Practice(sequences=sequences, codes=padded(codes, played.lengths.tolist()))
 
     def _play(self, seeds: Sequence[int], player: Player, *, max_steps: int | None = None) -> Rollouts:
         if self.plain is None:

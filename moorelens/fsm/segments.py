@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,6 +18,17 @@ class Practice:
 
     sequences: Sequences
     codes: Tensor
+
+    @cached_property
+    def steps(self) -> tuple[Tensor, Tensor]:
+        """Where there is a step: its time (M,) and its episode (M,)."""
+        times, episodes = torch.nonzero(self.sequences.mask, as_tuple=True)
+        return times, episodes
+
+    @cached_property
+    def lengths(self) -> Tensor:
+        """How many steps each episode has, (N,)."""
+        return self.sequences.mask.sum(dim=0)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,18 +54,18 @@ def draw(practice: Practice, *, count: int, length: int, generator: torch.Genera
     Raises `ValueError` where the episodes hold no step.
     """
     played = practice.sequences
-    steps, columns = torch.nonzero(played.mask, as_tuple=True)
-    if not len(steps):
+    times, episodes = practice.steps
+    if not len(times):
         raise ValueError("segments are drawn from episodes of one step or more")
-    picked = torch.randint(len(steps), (count,), generator=generator)
-    first, column = steps[picked], columns[picked]
+    picked = torch.randint(len(times), (count,), generator=generator)
+    first, column = times[picked], episodes[picked]
     reached = first + torch.arange(length)[:, None]
     at = reached.clamp_max(len(played.mask) - 1)
     return Segments(
         features=played.features[at, column],
         states=played.states[at, column],
         logits=played.logits[at, column],
-        mask=reached < played.mask.sum(dim=0)[column],
+        mask=reached < practice.lengths[column],
         before=practice.codes[(first - 1).clamp_min(0), column],
         beginning=first == 0,
     )

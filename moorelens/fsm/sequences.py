@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -28,13 +25,12 @@ class Sequences:
     mask: Tensor
 
 
-def padded(rows: npt.NDArray[Any], offsets: npt.NDArray[np.int64]) -> Tensor:
-    """Return one row a step, `rows (steps, K)`, as episodes side by side (T, N, K), padded with zeros."""
-    lengths = np.diff(offsets)
-    side = np.zeros((int(lengths.max(initial=0)), len(lengths), rows.shape[1]), dtype=rows.dtype)
-    for column, (start, stop) in enumerate(pairwise(offsets.tolist())):
-        side[: stop - start, column] = rows[start:stop]
-    return torch.from_numpy(side)
+def padded(rows: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Return one row a step, `rows (steps, K)`, as episodes of `lengths` side by side (T, N, K), padded with zeros."""
+    side = rows.new_zeros(max(lengths, default=0), len(lengths), rows.shape[1])
+    for column, episode in enumerate(torch.split(rows, list(lengths))):
+        side[: len(episode), column] = episode
+    return side
 
 
 def sequences_of(
@@ -42,19 +38,13 @@ def sequences_of(
 ) -> Sequences:
     """Let the policy watch recorded episodes: its states and logits under the same observations, whoever acted."""
     chosen = list(range(len(rollouts.seeds))) if episodes is None else list(episodes)
-    spans = [(int(rollouts.offsets[n]), int(rollouts.offsets[n + 1])) for n in chosen]
-    longest = max((end - start for start, end in spans), default=0)
-    features = torch.zeros(longest, len(chosen), policy.spec.feature_size)
-    mask = torch.zeros(longest, len(chosen), dtype=torch.bool)
-    if longest:
-        used = torch.cat([torch.arange(start, end) for start, end in spans])
-        frames = reader.features(rollouts.frames[rollouts.frame_index[used.numpy()]])
-        position = 0
-        for column, (start, end) in enumerate(spans):
-            length = end - start
-            features[:length, column] = frames[position : position + length]
-            mask[:length, column] = True
-            position += length
+    lengths = rollouts.lengths[chosen].tolist()
+    read = torch.zeros(0, policy.spec.feature_size)
+    if sum(lengths):
+        used = np.concatenate([rollouts.frame_index[rollouts.offsets[n] : rollouts.offsets[n + 1]] for n in chosen])
+        read = reader.features(rollouts.frames[used])
+    features = padded(read, lengths)
+    mask = torch.arange(len(features))[:, None] < torch.tensor(lengths, dtype=torch.int64)
     states, logits = watch(policy, features)
     return Sequences(features=features, states=states, logits=logits, mask=mask)
 

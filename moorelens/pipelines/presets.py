@@ -11,7 +11,7 @@ def quantise_config(config: ExplainConfig | DemoConfig, *, atari: bool) -> Quant
     if atari:
         # What a demo begins with keeps the bundled Pong in two minutes; smaller codes would be tried for longer.
         sizes = {"sizes": _SHOWN} if isinstance(config, DemoConfig) else {}
-        return QuantiseConfig(**_ATARI[config.preset] | sizes, seed=config.seed)  # type: ignore[arg-type]
+        return QuantiseConfig(**_GAMES | _ATARI[config.preset] | sizes, seed=config.seed)  # type: ignore[arg-type]
     return QuantiseConfig(**_CONTROL[config.preset], seed=config.seed)  # type: ignore[arg-type]
 
 
@@ -49,14 +49,12 @@ _CONTROL = {
 }
 
 _SHOWN = ((32, 32), (64, 100))
+_GAMES = {"state_hidden": (8, 4), "updates": 200, "averaging": 0.99}  # of every preset
 _ATARI = {
     "quick": {
         # The published sizes of Pong come last, for games that the smaller codes do not keep.
         "sizes": ((16, 24), (32, 32), (64, 100)),
         "restarts": 0,
-        "state_hidden": (8, 4),
-        "updates": 200,
-        "averaging": 0.99,
         "rounds": 30,
         "tolerance": 0.05,
         "episodes": 3,
@@ -66,9 +64,6 @@ _ATARI = {
     },
     "standard": {
         "sizes": ((16, 16), (32, 32), (64, 100)),
-        "state_hidden": (8, 4),
-        "updates": 200,
-        "averaging": 0.99,
         "rounds": 120,
         "episodes": 6,
         "selection_episodes": 6,
@@ -77,9 +72,6 @@ _ATARI = {
     },
     "thorough": {
         "sizes": ((8, 8), (16, 16), (32, 32), (64, 100), (128, 400)),
-        "state_hidden": (8, 4),
-        "updates": 200,
-        "averaging": 0.99,
         "rounds": 240,
         "episodes": 6,
         "selection_episodes": 10,

@@ -166,7 +166,7 @@ class TestSequences:
     def test_rows_are_padded_to_the_longest_episode(self, lengths: list[int], digits: int) -> None:
         offsets = np.cumsum([0, *lengths])
         rows = np.arange(1, 1 + offsets[-1] * digits, dtype=np.int8).reshape(-1, digits)
-        side = padded(rows, offsets)
+        side = padded(torch.from_numpy(rows), lengths)
         assert side.dtype == torch.int8 and side.shape == (max(lengths, default=0), len(lengths), digits)
         for column, (start, stop) in enumerate(pairwise(offsets.tolist())):
             assert np.array_equal(side[: stop - start, column], rows[start:stop])
